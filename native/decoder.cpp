@@ -1,0 +1,5 @@
+#include <nanobind/nanobind.h>
+
+namespace aquatint {
+void bind_decoder(nanobind::module_&) {}
+}  // namespace aquatint

@@ -1,0 +1,1 @@
+"""Aquatint: an image codec for photographs at very low rates."""

@@ -1,0 +1,107 @@
+"""The codecs, and the contract that each of them keeps.
+
+A codec turns pixels into a payload and back. The container, the picture's file, its alpha channel and its metadata are
+not its business; nor does anything outside this package look into a codec beyond this contract.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aquatint.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aquatint.container import Header
+    from aquatint.codecs.target import Target
+
+# Codec names and their identifiers in the file format (docs/FORMAT.md). Identifiers never change.
+CODEC_IDS = {"overfitted": 1, "hyperprior": 2, "generative": 3, "extreme": 4, "transport": 5}
+CODEC_NAMES = {identifier: name for name, identifier in CODEC_IDS.items()}
+
+# The modules of the codecs that this version can run.
+_MODULES = {"overfitted": "aquatint.codecs.overfitted"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an encode has come.
+
+    Attributes:
+        step, steps: work done and work in all.
+        bpp: present estimate of the rate in bits per pixel.
+        psnr: present estimate of the peak signal-to-noise ratio in dB.
+        seconds, seconds_left: time since the start, and a guess of the time to come.
+    """
+
+    step: int
+    steps: int
+    bpp: float
+    psnr: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an encode has measured about its payload.
+
+    Attributes:
+        psnr: of the decoded picture (as a decoder rounds it) against the encoder's input, in dB; inf if they are equal.
+        estimated_bits: what the objective thought the payload costs.
+        multiplications_per_pixel: cost of decoding.
+        steps: optimisation steps taken (0 for codecs that are not fitted).
+        lagrangian: the final weight of a bit per pixel against the distortion.
+    """
+
+    psnr: float
+    estimated_bits: float
+    multiplications_per_pixel: float
+    steps: int
+    lagrangian: float
+
+
+class Codec(Protocol):
+    """What `load(name)` returns: a module (or an object) with these two functions."""
+
+    def encode(
+        self,
+        pixels: np.ndarray,
+        target: Target,
+        *,
+        depth: int,
+        overhead: int,
+        effort: int,
+        threads: int,
+        device: str,
+        seed: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> tuple[bytes, Report]:
+        """Encodes pixels, float32 of shape (H, W, 3) in [0, 1], into a payload.
+
+        `overhead` is what the container will add around the payload, in bytes; targets of size and bpp include it.
+        """
+        ...
+
+    def decode(self, payload: bytes, header: Header, *, threads: int) -> np.ndarray:
+        """Decodes a payload to uint8 (uint16 if header.depth is 16) of shape (H, W, 3)."""
+        ...
+
+    def describe(self, payload: bytes, header: Header) -> dict[str, object]:
+        """What `aquatint info` prints about a payload, without decoding it; has at least multiplications_per_pixel."""
+        ...
+
+
+def load(name: str) -> Codec:
+    """The codec called `name`.
+
+    Raises:
+        UsageError: there is no such codec, or this version cannot run it.
+    """
+    if name not in _MODULES:
+        raise UsageError(f"codec {name!r} is not available; choose one of {', '.join(_MODULES)}")
+    return importlib.import_module(_MODULES[name])  # type: ignore[return-value]
