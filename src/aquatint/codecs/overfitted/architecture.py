@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 LATENT_LIMIT = 511  # latents are integers from -511 to 511
@@ -53,6 +54,11 @@ class Architecture:
             "u": (self.residuals, 3),
         }
         return shapes
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters of all networks."""
+        return sum(math.prod(shape) for shape in self.arrays().values())
 
     @property
     def multiplications_per_pixel(self) -> float:

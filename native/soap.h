@@ -1,0 +1,36 @@
+// SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv 2409.11321, algorithm 3), for the small
+// matrices of a codec's networks. Against plain Adam it reaches the same loss in about half of the steps.
+#pragma once
+#include <vector>
+
+namespace aquatint {
+
+/// A parameter matrix inside a flat vector; vectors have one row and are left to plain Adam.
+struct ParameterMatrix {
+    int offset, rows, columns;
+};
+
+class Soap {
+public:
+    Soap(std::vector<ParameterMatrix> matrices, int size);
+
+    /// Moves `parameters` (of `size` numbers) one step of about `rate` each against `gradient`.
+    void step(float* parameters, const float* gradient, float rate);
+
+    /// Forgets all moments.
+    void reset();
+
+private:
+    struct Basis {
+        std::vector<float> left, right;              // running means of G G^T and G^T G
+        std::vector<float> left_basis, right_basis;  // orthogonal, in columns: estimates of their eigenvectors
+    };
+    void rotate_and_scale(const ParameterMatrix& matrix, Basis& basis, const float* gradient);
+
+    std::vector<ParameterMatrix> matrices_;
+    std::vector<Basis> bases_;
+    std::vector<float> mean_, square_, update_;
+    int steps_ = 0;
+};
+
+}  // namespace aquatint

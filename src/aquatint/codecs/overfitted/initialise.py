@@ -1,0 +1,39 @@
+"""Where a fit starts: parameters of the networks before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aquatint.codecs.overfitted.architecture import Architecture
+
+# Half of a symmetric eight-tap kernel that doubles a line, near the bicubic one (docs/FORMAT.md, 2.2).
+DEFAULT_TAPS = np.array([-3, -9, 67, 201], np.float32) / 256
+DEFAULT_COLOUR = 0.5  # mid grey: bias of the synthesis' output
+
+
+def split(vector: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
+    """Views of a flat parameter vector as the arrays of `Architecture.arrays`, by name."""
+    arrays, start = {}, 0
+    for name, shape in architecture.arrays().items():
+        size = int(np.prod(shape))
+        arrays[name] = vector[start : start + size].reshape(shape)
+        start += size
+    return arrays
+
+
+def initial_parameters(architecture: Architecture, seed: int) -> np.ndarray:
+    """A flat float32 vector of start parameters.
+
+    Linear layers get normal weights of variance gain^2 / inputs: small ones where a residual connection carries the
+    signal, so that the entropy network starts near the identity. Residual 3x3 layers start at zero, which is the
+    identity too; the upsampling starts at its default kernel.
+    """
+    random = np.random.default_rng(seed)
+    vector = np.zeros(architecture.parameter_count, np.float32)
+    arrays = split(vector, architecture)
+    for name, gain in {"w1": 0.3, "w2": 0.3, "w3": 0.3, "s1": 1.4, "s2": 1.0}.items():
+        weights = arrays[name]
+        weights[:] = random.normal(size=weights.shape) * gain / np.sqrt(weights.shape[1])
+    arrays["taps"][:] = DEFAULT_TAPS
+    arrays["t2"][:] = DEFAULT_COLOUR
+    return vector

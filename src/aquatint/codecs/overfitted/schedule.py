@@ -1,0 +1,39 @@
+"""How the quantisation proxy and the learning rates change during a fit."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+# Temperature of the soft rounding and width of the uniform noise, first and last (C3 goes from 0.3 to 0.1 with shaped
+# noise; with few steps a warmer end and narrower noise lose less when the latents are finally rounded).
+TEMPERATURES = 0.3, 0.15
+NOISES = 1.0, 0.5
+# Adam's step for latents (in quantiser bins) and for network parameters.
+LATENT_RATE = 0.16
+NETWORK_RATE = 0.01
+FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
+# The networks are tuned on rounded, frozen latents at a tenth of the rate: moving the latents again would spoil the fit.
+TUNING_RATE = 0.1
+
+
+class Setting(NamedTuple):
+    """Arguments of one optimisation step, see `Engine.step`."""
+
+    temperature: float
+    noise: float
+    latent_rate: float
+    network_rate: float
+
+
+def fitting(progress: float) -> Setting:
+    """Setting of the main stage at `progress` in [0, 1]: the proxy hardens linearly, the rates follow half a cosine."""
+    rate = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+    temperature = TEMPERATURES[0] + (TEMPERATURES[1] - TEMPERATURES[0]) * progress
+    noise = NOISES[0] + (NOISES[1] - NOISES[0]) * progress
+    return Setting(temperature, noise, LATENT_RATE * rate, NETWORK_RATE * rate)
+
+
+def tuning(progress: float) -> Setting:
+    """Setting of the last stage, in which the latents are rounded and frozen: only the networks move."""
+    return Setting(0.0, 0.0, 0.0, NETWORK_RATE * TUNING_RATE * (1 - progress))
