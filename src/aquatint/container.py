@@ -182,7 +182,7 @@ def read_bytes(source: Source) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """LEB128 of 0 <= value < 2^35: seven bits a byte, least significant first, the top bit on all bytes but the last."""
+    """LEB128 of 0 <= value < 2^35: seven bits a byte, least significant first, the top bit set on all but the last."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
