@@ -121,13 +121,15 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
 P3_COLORANTS = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
 
 
-def matrix_profile(colorants: tuple[tuple[float, ...], ...] = P3_COLORANTS, gamma: float = 2.2) -> bytes:
-    """An ICC display profile of three colorants (XYZ relative to D50) and one gamma."""
+def matrix_profile(
+    colorants: tuple[tuple[float, ...], ...] = P3_COLORANTS, gamma: float = 2.2, curve: bytes | None = None
+) -> bytes:
+    """An ICC display profile of three colorants (XYZ relative to D50) and one gamma, or one curve as its tag."""
     tags = {
         kind: b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in xyz))
         for kind, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
     }
-    return _profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _gamma_curve(gamma)))
+    return _profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve or _gamma_curve(gamma)))
 
 
 def gray_profile(gamma: float) -> bytes:

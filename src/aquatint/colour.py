@@ -1,8 +1,8 @@
 """From the colour space of a picture's ICC profile to sRGB, by relative colorimetry.
 
-Nearly every profile of a photograph is three curves and a matrix (or one curve, for grayscale): these are evaluated here
-in floating point, so that 16-bit pictures keep their precision. The others (CMYK, Lab, tables) go through Little CMS in
-8 bits.
+Nearly every profile of a photograph is three curves and a matrix (or one curve, for grayscale): these are evaluated
+here in floating point, so that 16-bit pictures keep their precision. The others (CMYK, Lab, tables) go through Little
+CMS in 8 bits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SRGB_TO_XYZ = np.array(
     [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
 )
 _STEP = 1 / 255
-_BAND = 2**18  # pixels converted at a time
+_BAND = 2**16  # pixels converted at a time
 _CMS_ERRORS = (ImageCms.PyCMSError, ImportError, OSError, ValueError)
 
 _Transform = Callable[[np.ndarray], np.ndarray]  # float32 samples (n, 3) in [0, 1] to the same in sRGB

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import BinaryIO
+from typing import IO
 
 from aquatint.errors import (
     BadMagicError,
@@ -37,7 +37,7 @@ _END = 0  # where a chunk's type would stand
 _FIRST_OPTIONAL = 0x80
 _CHECKSUM_BYTES = 4
 
-Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 
 
 class Chunk(IntEnum):

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image as PILImage
@@ -62,7 +62,7 @@ class Image:
         _check_size(shape[1], shape[0], max_pixels=None)
         low, high = self.pixels.min(), self.pixels.max()
         if not (low >= 0 and high <= 1):  # NaN compares as false
-            raise ImageError(f"pixels must lie in [0, 1]; these reach from {low} to {high}")
+            raise ImageError(f"pixels must lie in [0, 1]; these reach from {low:.6g} to {high:.6g}")
         if self.alpha is not None and (self.alpha.shape != shape[:2] or self.alpha.dtype != _dtype(self.depth)):
             raise ImageError(
                 f"alpha must be {_dtype(self.depth)} of shape {shape[:2]}, not {self.alpha.dtype} of {self.alpha.shape}"
@@ -108,10 +108,10 @@ class Image:
     def _to_pil8(self) -> PILImage.Image:
         samples = self.to_array()
         if self.depth == 16:
-            samples = _to_8_bits(samples)
+            samples = to_8_bits(samples)
         return PILImage.fromarray(samples)
 
-    def write(self, target: str | os.PathLike[str] | BinaryIO, format: str | None = None) -> None:
+    def write(self, target: str | os.PathLike[str] | IO[bytes], format: str | None = None) -> None:
         """Writes a picture file with profile and metadata.
 
         Arguments:
@@ -159,11 +159,11 @@ class Image:
         return out.getvalue()
 
 
-def read(source: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image:
+def read(source: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Image:
     """Reads a picture from a file of any format that Pillow knows.
 
-    The pixels are converted to sRGB and turned upright. 16 bits are kept of PNG files and of grayscale; other files have
-    the 8 bits of Pillow. An opaque alpha channel is dropped. Of several frames the first is taken, with a warning.
+    The pixels are converted to sRGB and turned upright. 16 bits are kept of PNG files and of grayscale; other files
+    have the 8 bits of Pillow. An opaque alpha channel is dropped. Of several frames the first is taken, with a warning.
 
     Arguments:
         source: a path, or a binary file.
@@ -289,7 +289,7 @@ def _image(
     elif has_alpha:
         opacity = samples[..., -1].astype(np.float32)
         if not (opacity.min() >= 0 and opacity.max() <= 1):
-            raise ImageError(f"alpha must lie in [0, 1]; this reaches from {opacity.min()} to {opacity.max()}")
+            raise ImageError(f"alpha must lie in [0, 1]; this reaches from {opacity.min():.6g} to {opacity.max():.6g}")
         alpha = _quantise(opacity, depth)
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
         alpha = None
@@ -315,7 +315,8 @@ def _quantise(values: np.ndarray, depth: int) -> np.ndarray:
     return levels.astype(_dtype(depth))
 
 
-def _to_8_bits(samples: np.ndarray) -> np.ndarray:
+def to_8_bits(samples: np.ndarray) -> np.ndarray:
+    """The nearest of 256 levels for each of 65536, uint8."""
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
@@ -329,7 +330,7 @@ def _format_of(extension: str) -> str:
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
     """The source as a file that can be read from its beginning again."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:

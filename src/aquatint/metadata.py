@@ -25,7 +25,7 @@ _DESCRIPTIVE = {
     )
 }
 _DIRECTORIES = (int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo))
-_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*=\s*["']|<tiff:Orientation>\s*)[0-9]+""")
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')  # in the two forms that Pillow reads
 
 
 def orientation(image: PILImage.Image) -> int:
