@@ -137,11 +137,23 @@ def gray_profile(gamma: float) -> bytes:
     return _profile(b"GRAY", {b"kTRC": _gamma_curve(gamma)})
 
 
+def cmyk_profile() -> bytes:
+    """An ICC printer profile of four grey inks: lightness is (1 - k) (1 - (c + m + y) / 3), interpolated linearly."""
+    identity = bytes(range(256))
+    table = bytearray()
+    for corner in range(16):
+        c, m, y, k = (corner >> bit & 1 for bit in (3, 2, 1, 0))
+        table += bytes([round(255 * (1 - k) * (1 - (c + m + y) / 3)), 128, 128])
+    matrix = struct.pack(">9i", *(65536 * (row == column) for row in range(3) for column in range(3)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + 4 * identity + table + 3 * identity
+    return _profile(b"CMYK", {b"A2B0": lut}, kind=b"prtr", connection=b"Lab ")
+
+
 def _gamma_curve(gamma: float) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">IHH", 1, round(256 * gamma), 0)
 
 
-def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+def _profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", connection: bytes = b"XYZ ") -> bytes:
     white = struct.pack(">3i", 63190, 65536, 54061)  # D50
     tags = tags | {
         b"wtpt": b"XYZ " + bytes(4) + white,
@@ -149,9 +161,10 @@ def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
         b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
     }
     table, body = struct.pack(">I", len(tags)), b""
-    for kind, content in tags.items():
-        table += kind + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
         body += content
-    header = struct.pack(">I4sI4s4s4s", 132 + len(table) - 4 + len(body), bytes(4), 0x02400000, b"mntr", space, b"XYZ ")
+    size = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, kind, space, connection)
     header += bytes(12) + b"acsp" + bytes(28) + white
     return header.ljust(128, b"\0") + table + body

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import P3_COLORANTS, gray_profile, matrix_profile
+from conftest import P3_COLORANTS, cmyk_profile, gray_profile, matrix_profile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
@@ -218,12 +218,19 @@ def test_cmyk_without_a_profile() -> None:
     assert converted.icc is None
 
 
-def test_cmyk_goes_through_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = PILImage.new("CMYK", (1, 1), (0, 255, 255, 0))
-    image.info["icc_profile"] = b"profile"
-    monkeypatch.setattr(colour.ImageCms, "ImageCmsProfile", lambda source: source)
-    monkeypatch.setattr(colour, "_convert", lambda image, profile: PILImage.new("RGB", image.size, (1, 2, 3)))
-    assert from_pil(image).to_array().tolist() == [[[1, 2, 3]]]
+def test_cmyk_goes_through_its_profile() -> None:
+    inks = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 255], [0, 128, 0, 0]]], np.uint8)
+    source = PILImage.fromarray(inks, "CMYK")
+    source.info["icc_profile"] = cmyk_profile()
+    image = from_pil(source)
+    assert image.icc is None
+    lightness = np.array([100, 200 / 3, 0, 100 * (1 - 128 / 255 / 3)])
+    linear = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness / 903.3)
+    expected = 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    assert np.abs(image.to_array()[0] - expected[:, None]).max() <= 2
+    cyan = PILImage.new("CMYK", (8, 8), (255, 0, 0, 0))
+    printed = read(file_of(cyan, "JPEG", quality=100, icc_profile=cmyk_profile())).to_array()
+    assert np.abs(printed - expected[1]).max() <= 2
 
 
 def test_lab() -> None:

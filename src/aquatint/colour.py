@@ -125,11 +125,14 @@ def _float_transform(icc: bytes, grayscale: bool) -> _Transform | None:
         return None
     if not all(np.isfinite(curve).all() for curve in curves):
         return None
-    matrix = to_linear.astype(np.float32)
+    columns = to_linear.T.astype(np.float32)
 
     def transform(samples: np.ndarray) -> np.ndarray:
         levels = np.rint(samples * np.float32(65535)).astype(np.uint16)
-        linear = np.stack([curve[levels[:, channel]] for channel, curve in enumerate(curves)], axis=1) @ matrix.T
+        # Not as a matrix product: starting the threads of BLAS costs more than three columns.
+        linear = np.zeros_like(samples)
+        for channel, (curve, column) in enumerate(zip(curves, columns, strict=True)):
+            linear += curve[levels[:, channel], None] * column
         return _srgb_encode(np.clip(linear, 0, 1))
 
     return transform
