@@ -75,7 +75,6 @@ def _convert(image: PILImage.Image, profile: ImageCms.ImageCmsProfile) -> PILIma
         image.mode,
         "RGB",
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
     return transform.apply(image)
 
