@@ -82,7 +82,7 @@ void Soap::reset() {
     std::fill(square_.begin(), square_.end(), 0.0f);
     for (size_t i = 0; i < matrices_.size(); ++i) {
         const auto& [offset, rows, columns] = matrices_[i];
-        if (rows == 1) continue;
+        if (rows == 1 || columns == 0) continue;
         bases_[i] = {std::vector<float>(rows * rows), std::vector<float>(columns * columns), identity(rows), identity(columns)};
     }
 }
@@ -101,7 +101,10 @@ void Soap::rotate_and_scale(const ParameterMatrix& matrix, Basis& basis, const f
     for (int i = 0; i < size; ++i) {
         float& square = square_[offset + i];
         square = kSquareDecay * square + (1 - kSquareDecay) * rotated[i] * rotated[i];
-        direction[i] *= mean_correction / (std::sqrt(square * square_correction) + kEpsilon);
+        const float scaled = direction[i] * mean_correction / (std::sqrt(square * square_correction) + kEpsilon);
+        // With equal decays the mean never exceeds the root of the mean square, unless the basis has just turned and the
+        // squares belong to other directions: then the quotient may be anything.
+        direction[i] = std::clamp(scaled, -1.0f, 1.0f);
     }
     if (rows > 1) {  // back: left_basis x right_basis^T
         multiply(basis.left_basis.data(), false, direction.data(), false, half.data(), rows, rows, columns);
@@ -117,7 +120,7 @@ void Soap::step(float* parameters, const float* gradient, float rate) {
         const auto [offset, rows, columns] = matrices_[i];
         const float* g = gradient + offset;
         rotate_and_scale(matrices_[i], bases_[i], g);
-        if (rows == 1) continue;
+        if (rows == 1 || columns == 0) continue;
         Basis& basis = bases_[i];
         std::vector<float> product(rows * rows);
         multiply(g, false, g, true, product.data(), rows, columns, rows);

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aquatint import native
 from aquatint.codecs import Progress, Report
-from aquatint.codecs.overfitted import presets
-from aquatint.codecs.overfitted.architecture import Architecture
+from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
-from aquatint.codecs.overfitted.initialise import initial_parameters
-from aquatint.codecs.overfitted.quantise import choose_steps, round_latents
+from aquatint.codecs.overfitted.initialise import initial_parameters, join, split
+from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, round_latents
 from aquatint.codecs.overfitted.stream import Stream
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
-# Bits that a network parameter takes on typical photographs, to set them aside before the fit.
-TYPICAL_PARAMETER_BITS = 5.0
-DEAD_ZONES = -0.3, 0.45  # what the last correction of the rate may use
-BISECTIONS = 10
-MORE_FITS = 4  # times that a missed rate is fitted further
-MORE_STEPS = 0.2  # of the steps each time
-SIZE_AIM = 0.99  # of a size target: below it to stay below it
+# The last correction of the rate moves the dead zone of the rounding, with everything else fixed.
+DEAD_ZONES = -0.5, 0.5
+BISECTIONS = 12
+# How near a rate is near enough: relative to bpp, and as the part of a size that is used.
+BPP_TOLERANCE = 0.01
+SIZE_USED = 0.97, 1.0
+SIZE_AIM = 0.985
+# If the rate is missed all the same, the second half of the fit is repeated, at most so many times.
+REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Aim:
     """
 
     lagrangian: float
-    bits: float | None
-    strict: bool
+    bits: float | None = None
+    strict: bool = False
 
 
 def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
@@ -50,9 +51,9 @@ def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
         UsageError: the rest of the file alone takes more than the target allows.
     """
     if target.lagrangian is not None:
-        return Aim(target.lagrangian, None, False)
+        return Aim(target.lagrangian)
     if target.quality is not None:
-        return Aim(presets.lagrangian_of_quality(target.quality), None, False)
+        return Aim(presets.lagrangian_of_quality(target.quality))
     total = target.bits(pixels)
     assert total is not None
     bits = total - 8 * overhead
@@ -61,16 +62,36 @@ def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
     return Aim(presets.lagrangian_of_bpp(bits / pixels), bits, target.size is not None)
 
 
-class Session:
-    """One encode: the engine with its picture, and how a stream is made from what it holds.
-
-    Attributes:
-        engine: fitted in place.
-        architecture: of the decoder.
-        aim: rate or Lagrangian.
-        lagrangian: the present one.
-    """
-
-    def __init__(self, engine: Engine, architecture: Architecture, aim: Aim, shape: tuple[int, int]) -> None:
-        self.engine, self.architecture, self.aim, self.shape = engine, architecture, aim, shape
-        self.lagrangian = aim.lagrangian
+def encode(
+    pixels: np.ndarray,
+    target: Target,
+    *,
+    depth: int,
+    grayscale: bool,
+    overhead: int,
+    effort: int,
+    threads: int,
+    device: str,
+    seed: int,
+    progress: Callable[[Progress], None] | None,
+) -> tuple[bytes, Report]:
+    """Encodes a picture, see `aquatint.codecs.Codec.encode`."""
+    height, width, _ = pixels.shape
+    aim = aim_of(target, height * width, overhead)
+    steps = presets.steps(effort)
+    architecture = presets.architecture(effort, height, width, aim.lagrangian)
+    engine = create_engine(np.moveaxis(pixels, 2, 0), architecture, device=device, threads=threads)
+    engine.parameters = initial_parameters(architecture, seed)
+    reporter = Reporter(progress, steps, height * width)
+    tuning = max(1, round(TUNING_SHARE * steps))
+    lagrangian, start = aim.lagrangian, 0.0
+    side_bits = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
+    while True:
+        wanted = None if aim.bits is None else max(aim.bits - side_bits, 0.1 * aim.bits)
+        lagrangian = fit(engine, steps - tuning, lagrangian, wanted, seed, reporter, start)
+        latents = [engine.latents(k) for k in range(architecture.grids)]
+        set_latents(engine, round_latents(latents, fitting_dead_zone(engine, latents, wanted)))
+        tune(engine, tuning, lagrangian, reporter)
+        draft = quantise(engine, architecture, lagrangian, height * width)
+        payload, final = meet(draft, latents, aim)
+        ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from aquatint.codecs.overfitted.architecture import Architecture
@@ -19,6 +21,11 @@ def split(vector: np.ndarray, architecture: Architecture) -> dict[str, np.ndarra
         arrays[name] = vector[start : start + size].reshape(shape)
         start += size
     return arrays
+
+
+def join(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> np.ndarray:
+    """The inverse of `split`."""
+    return np.concatenate([arrays[name].ravel() for name in architecture.arrays()])
 
 
 def initial_parameters(architecture: Architecture, seed: int) -> np.ndarray:
