@@ -1,14 +1,14 @@
 // The Python class Fitter: checks of its arguments around the fit.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <cmath>
-#include <optional>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 
@@ -102,7 +102,7 @@ public:
         const Turn turn(*this);
         require_between("latent_rate", latent_rate, 0, 1);
         require_between("network_rate", network_rate, 0, 1);
-        require(latent_rate == 0 || temperature > 0, "hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0");
+        require(latent_rate == 0 || temperature != 0, "hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0");
         const Pass pass = checked_pass(temperature, noise, lagrangian, seed, latent_rate > 0, network_rate > 0);
         const auto result = differentiate(pass, distortion);
         const nb::gil_scoped_release release;
@@ -243,7 +243,8 @@ void bind_fitter(nb::module_& module) {
     nb::class_<Fitter>(module, "Fitter", "The fit of an overfitted codec to one picture, on the CPU.")
         .def(nb::init<const Pixels&, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(), "grids"_a,
              "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "threads"_a = 0, "isa"_a = "auto")
-        .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters)
+        // The array is new: the policy says that it need not be tied to the fitter.
+        .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
         .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a, "seed"_a,

@@ -1,9 +1,9 @@
 """The seam between the overfitted encoder and what fits its model: one protocol, two engines.
 
-The model is that of docs/FORMAT.md, section 2, in floating point. Latents x, in units of a quantiser bin, pass a proxy of
-quantisation, y = s(s(x) + noise u), where s is the soft rounding of a temperature and u is uniform in [-1/2, 1/2) (Cool-Chic's
-proxy; native/fit_quantise.h specifies it with its random numbers). An entropy network gives the bits of every y, and upsampling and
-synthesis turn all of them into the picture. The loss is
+The model is that of docs/FORMAT.md, section 2, in floating point. Latents x, in units of a quantiser bin, pass a proxy
+of quantisation, y = s(s(x) + noise u), where s is the soft rounding of a temperature and u is uniform in [-1/2, 1/2)
+(native/fit_quantise.h specifies it with its random numbers). An entropy network gives the bits of every y, and
+upsampling and synthesis turn all of them into the picture. The loss is
 
     distortion(picture) + lagrangian * bits / pixels
 
@@ -20,9 +20,9 @@ import numpy as np
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.errors import DependencyError, UsageError
 
-# From the picture, clamped to [0, 1], to the distortion and its gradient with respect to that picture; both (3, H, W) float32, as
-# arrays of the engine: numpy for the native one, tensors on its device for PyTorch. The picture is valid during the call only.
-# The gradient passes the clamp as if it were not there.
+# From the picture, clamped to [0, 1], to the distortion and its gradient with respect to that picture; both (3, H, W)
+# float32, as arrays of the engine: numpy for the native one, tensors on its device for PyTorch. The picture is valid
+# during the call only. The gradient passes the clamp as if it were not there.
 Distortion = Callable[[Any], tuple[Any, Any]]
 
 
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     @property
     def parameters(self) -> np.ndarray:
-        """A copy of all arrays of `Architecture.arrays()`, flattened one after the other, float32. Assign to change them."""
+        """A copy of all of `Architecture.arrays()`, flattened one after the other, float32. Assign to change them."""
         ...
 
     @parameters.setter
@@ -61,7 +61,7 @@ class Engine(Protocol):
             temperature: of the soft rounding, 0.01 to 100; or 0 for rounding, whose latents cannot move.
             noise: width of the uniform noise in quantiser bins, 0 to 1.
             lagrangian: weight of a bit per pixel against the distortion.
-            latent_rate, network_rate: learning rates, 0 to 1; what has the rate 0 stays as it is, and its gradient costs no time.
+            latent_rate, network_rate: learning rates, 0 to 1; what has the rate 0 stays, and costs no time.
             seed: 32-bit seed of the noise.
             distortion: the mean squared error of all samples if None.
 
@@ -107,7 +107,7 @@ def create_engine(
     """
     pixels = np.ascontiguousarray(pixels, dtype=np.float32)
     if pixels.ndim != 3:
-        raise UsageError(f"pixels must have the shape (3, H, W), not {pixels.shape}")
+        raise UsageError(f"pixels must be of the shape (3, H, W), not {pixels.shape}")
     try:
         if device == "cpu":
             from aquatint import native

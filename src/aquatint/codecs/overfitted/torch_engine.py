@@ -1,7 +1,7 @@
 """The fit engine in PyTorch: for GPUs, and the oracle of the native engine's gradients.
 
-Everything is a convolution. The entropy network's first layer never sees a matrix of contexts: its weights are laid out as
-filters over the grid, and over the coarser grid as one filter for each of the four parities of row and column.
+Everything is a convolution. The entropy network's first layer never sees a matrix of contexts: its weights are laid out
+as filters over the grid, and over the coarser grid as one filter for each of the four parities of row and column.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def soft_round(x: Tensor, temperature: float) -> Tensor:
     """A differentiable rounding that tends to round() as the temperature falls (native/fit_quantise.h)."""
     centre = torch.floor(x) + 0.5
     return centre + torch.tanh((x - centre) / temperature) * (0.5 / math.tanh(0.5 / temperature))
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{name} must be from {low} to {high}, not {value}")
 
 
 def _wrap(value: int) -> int:
@@ -81,7 +86,7 @@ class TorchEngine:
 
     def __init__(self, pixels: np.ndarray, architecture: Architecture, device: str = "cpu") -> None:
         if pixels.ndim != 3 or pixels.shape[0] != 3 or 0 in pixels.shape or not np.isfinite(pixels).all():
-            raise UsageError(f"pixels must be finite and of the shape (3, H, W), not {pixels.shape}")
+            raise UsageError(f"pixels must be finite and of the shape (3, H, W), H and W from 1, not {pixels.shape}")
         try:
             self._target = torch.from_numpy(pixels.astype(np.float32)).to(device)
         except (RuntimeError, AssertionError) as error:
@@ -90,17 +95,15 @@ class TorchEngine:
         self._shapes = architecture.grid_shapes(*pixels.shape[1:])
         self._sizes = [height * width for height, width in self._shapes]
         count = sum(math.prod(shape) for shape in architecture.arrays().values())
-        new = dict(dtype=torch.float32, device=self._target.device, requires_grad=True)
-        self._parameters = torch.zeros(count, **new)
-        self._latents = torch.zeros(sum(self._sizes), **new)  # all grids one after the other
-        # Every row of every grid, as (grid, row); and for every latent the number of its row and its column.
+        self._parameters = torch.zeros(count, device=self._target.device)
+        self._latents = torch.zeros(sum(self._sizes), device=self._target.device)  # all grids one after the other
+        # Every row of every grid, as (grid, row in it); and for every latent which of these it is in, and its column.
         rows = [(k, row) for k, (height, _) in enumerate(self._shapes) for row in range(height)]
         widths = [self._shapes[k][1] for k, _ in rows]
-        integers = dict(dtype=torch.int32, device=self._target.device)
-        self._grid_of_row = torch.tensor([k for k, _ in rows], **integers)
-        self._row_in_grid = torch.tensor([row for _, row in rows], **integers)
-        self._row = torch.arange(len(rows), **integers).repeat_interleave(torch.tensor(widths, **integers))
-        self._column = torch.cat([torch.arange(w, **integers).repeat(h) for h, w in self._shapes])
+        row_of = torch.arange(len(rows)).repeat_interleave(torch.tensor(widths))
+        column_of = torch.cat([torch.arange(w).repeat(h) for h, w in self._shapes])
+        self._rows = torch.tensor(rows, dtype=torch.int32, device=self._target.device).T
+        self._row_of, self._column_of = (v.to(self._target.device, torch.int32) for v in (row_of, column_of))
         self.reset_optimiser()
 
     @property
@@ -120,7 +123,8 @@ class TorchEngine:
     def set_latents(self, k: int, values: np.ndarray) -> None:
         if values.shape != self._shapes[k] or not (np.abs(values) <= LATENT_LIMIT).all():
             raise UsageError(
-                f"latents of grid {k} must be from -{LATENT_LIMIT} to {LATENT_LIMIT} and {self._shapes[k]}, not {values.shape}"
+                f"latents of grid {k} must be {self._shapes[k]} numbers from -{LATENT_LIMIT} to {LATENT_LIMIT}, "
+                f"not {values.shape}"
             )
         with torch.no_grad():
             self._grids(self._latents)[k].copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
@@ -135,6 +139,8 @@ class TorchEngine:
         seed: int,
         distortion: Distortion | None = None,
     ) -> tuple[Tensor, Tensor]:
+        _require("latent_rate", latent_rate, 0, 1)
+        _require("network_rate", network_rate, 0, 1)
         if latent_rate > 0 and temperature == 0:
             raise UsageError("hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0")
         groups = ((self._latents, latent_rate), (self._parameters, network_rate))
@@ -183,6 +189,10 @@ class TorchEngine:
         self, temperature: float, noise: float, lagrangian: float, seed: int, distortion: Distortion | None
     ) -> tuple[Tensor, Tensor]:
         """The distortion and the bits; leaves the gradients of the loss with the latents and the parameters."""
+        if temperature != 0:
+            _require("temperature", temperature, 0.01, 100)
+        _require("noise", noise, 0, 1)
+        _require("lagrangian", lagrangian, 0, 1e6)
         grids = self._grids(self._quantise(temperature, noise, seed))
         bits = self._bits(grids).sum()
         picture = self._picture(grids)
@@ -202,9 +212,9 @@ class TorchEngine:
         return torch.as_tensor(value), bits.detach()
 
     def _noise(self, seed: int) -> Tensor:
-        key = torch.full_like(self._grid_of_row, _wrap(seed + 0x9E3779B9))
-        row_key = mix(mix(mix(key) + self._grid_of_row) + self._row_in_grid)
-        return ((mix(row_key[self._row] + self._column) >> 8) & 0xFFFFFF).float() * 2.0**-24 - 0.5
+        grid, row = self._rows
+        row_key = mix(mix(mix(torch.full_like(grid, _wrap(seed + 0x9E3779B9))) + grid) + row)
+        return ((mix(row_key[self._row_of] + self._column_of) >> 8) & 0xFFFFFF).float() * 2.0**-24 - 0.5
 
     def _quantise(self, temperature: float, noise: float, seed: int) -> Tensor:
         if temperature == 0:
