@@ -14,6 +14,8 @@ from aquatint.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
+torch.set_num_threads(1)  # the pictures are small
+
 ISAS = native.instruction_sets()
 DEFAULT_TAPS = np.array([-3, -9, 67, 201]) / 256
 
@@ -114,19 +116,15 @@ def test_thread_count_changes_rounding_only(threads: int) -> None:
     assert_close(engine.gradients(0.2, 1, 0.1, 5)[2], one.gradients(0.2, 1, 0.1, 5)[2], "parameters", 1e-5)
 
 
-@pytest.mark.parametrize("device", ["cpu", "torch"])
-def test_gradients_are_finite_differences(device: str) -> None:
+def test_gradients_are_finite_differences() -> None:
     # Temperature 1 keeps the loss smooth, and the picture stays where the clamp is the identity.
     architecture = Architecture(2, 8, 0, 4, 1)
-    engine = random_engine(6, 5, architecture, device=device, seed=3)
+    engine = random_engine(6, 5, architecture, seed=3)
     lagrangian, pixels = 0.01, 6 * 5
-    sign = np.random.default_rng(1).choice([-1.0, 1.0], (3, 6, 5)).astype(np.float32)
+    weights = np.random.default_rng(1).choice([-1e-3, 1e-3], (3, 6, 5)).astype(np.float32)
 
-    def linear(
-        image: object,
-    ) -> tuple[object, object]:  # a linear distortion has the same gradient everywhere
-        weights = 1e-3 * (torch.from_numpy(sign) if device == "torch" else sign)
-        return (image * weights).sum(), weights  # type: ignore[operator]
+    def linear(image: np.ndarray) -> tuple[float, np.ndarray]:
+        return float((image * weights).sum()), weights
 
     def loss() -> float:
         value, bits, *_ = engine.gradients(1.0, 0.5, lagrangian, 9, linear)
