@@ -38,5 +38,8 @@ AQT_INLINE void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 
 AQT_INLINE Floats max(Floats a, Floats b) { return a > b ? a : b; }
 AQT_INLINE Floats min(Floats a, Floats b) { return a < b ? a : b; }
+AQT_INLINE int min(int a, int b) { return a < b ? a : b; }
+AQT_INLINE int max(int a, int b) { return a > b ? a : b; }
+AQT_INLINE int clamp(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
 
 }  // namespace aquatint::AQT_ISA

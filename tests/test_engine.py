@@ -1,0 +1,428 @@
+"""The two fit engines against each other, against their definitions, and against themselves."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from aquatint import native
+from aquatint.codecs.overfitted.architecture import Architecture
+from aquatint.codecs.overfitted.engine import Engine, create_engine
+from aquatint.errors import UsageError
+
+torch = pytest.importorskip("torch")
+
+torch.set_num_threads(1)  # the pictures are small
+
+ISAS = native.instruction_sets()
+DEFAULT_TAPS = np.array([-3, -9, 67, 201]) / 256
+
+# Grids, context, parents, hidden, residuals: every number of inputs, parents and residual layers at least once.
+ARCHITECTURES = [
+    Architecture(7, 16, 0, 16, 2),
+    Architecture(7, 8, 0, 8, 1),
+    Architecture(7, 24, 0, 40, 2),
+    Architecture(7, 12, 4, 12, 0),
+    Architecture(3, 22, 2, 4, 3),
+    Architecture(9, 13, 3, 20, 4),
+    Architecture(1, 7, 1, 64, 1),
+    Architecture(2, 4, 4, 8, 2),
+]
+SIZES = [(1, 1), (1, 2), (17, 3), (3, 130), (67, 45), (64, 96), (33, 257)]
+
+
+def random_parameters(architecture: Architecture, generator: np.random.Generator) -> np.ndarray:
+    arrays = {name: generator.normal(0, 0.25, shape) for name, shape in architecture.arrays().items()}
+    arrays["taps"] = DEFAULT_TAPS + 0.2 * arrays["taps"]
+    arrays["t2"] += 0.5
+    return np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
+
+
+def random_engine(
+    height: int,
+    width: int,
+    architecture: Architecture,
+    *,
+    device: str = "cpu",
+    threads: int = 3,
+    isa: str = "auto",
+    seed: int = 0,
+) -> Engine:
+    generator = np.random.default_rng(seed)
+    pixels = generator.random((3, height, width), dtype=np.float32)
+    engine = create_engine(pixels, architecture, device=device, threads=threads, isa=isa)
+    engine.parameters = random_parameters(architecture, generator)
+    for k, shape in enumerate(architecture.grid_shapes(height, width)):
+        engine.set_latents(k, generator.normal(0, 2, shape).astype(np.float32))
+    return engine
+
+
+def split(parameters: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
+    shapes = architecture.arrays()
+    ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
+    return dict(zip(shapes, np.split(parameters, ends[:-1]), strict=True))
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray, name: str, tolerance: float = 1e-4) -> None:
+    """Errors are measured against the largest entry; 1e-7 is for sums of large terms that cancel to almost nothing."""
+    if expected.size:
+        error, largest = np.abs(actual - expected).max(), np.abs(expected).max()
+        assert error <= tolerance * largest + 1e-7, f"{name}: {error} against {largest}"
+
+
+def assert_gradients_of_autograd(height: int, width: int, architecture: Architecture, temperature: float) -> None:
+    oracle = random_engine(height, width, architecture, device="torch")
+    expected_value, expected_bits, expected_parameters, expected_latents = oracle.gradients(temperature, 0.8, 0.1, 7)
+    expected_arrays = split(expected_parameters, architecture)
+    for isa in ISAS:
+        engine = random_engine(height, width, architecture, isa=isa)
+        value, bits, parameters, latents = engine.gradients(temperature, 0.8, 0.1, 7)
+        assert float(value) == pytest.approx(float(expected_value), rel=1e-5)
+        assert float(bits) == pytest.approx(float(expected_bits), rel=1e-5)
+        for name, array in split(parameters, architecture).items():
+            assert_close(array, expected_arrays[name], f"{isa}: {name}")
+        for k, (array, expected) in enumerate(zip(latents, expected_latents, strict=True)):
+            assert_close(array, expected, f"{isa}: latents {k}")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_gradients_are_those_of_autograd(size: tuple[int, int], architecture: Architecture) -> None:
+    assert_gradients_of_autograd(*size, architecture, temperature=0.3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.02, 0.1, 1.0, 30.0])
+def test_gradients_at_other_temperatures(temperature: float) -> None:
+    assert_gradients_of_autograd(45, 67, Architecture(5, 12, 4, 16, 2), temperature)
+
+
+def test_hard_rounded_latents_have_no_gradient() -> None:
+    engine = random_engine(20, 30, ARCHITECTURES[0])
+    for gradient in engine.gradients(0, 0, 0.1, 0)[3]:
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 16])
+def test_thread_count_changes_rounding_only(threads: int) -> None:
+    architecture = Architecture(7, 12, 4, 16, 2)
+    engine = random_engine(131, 70, architecture, threads=threads)
+    one = random_engine(131, 70, architecture, threads=1)
+    for k, (array, expected) in enumerate(
+        zip(engine.gradients(0.2, 1, 0.1, 5)[3], one.gradients(0.2, 1, 0.1, 5)[3], strict=True)
+    ):
+        assert_close(array, expected, f"latents {k}", 1e-6)
+    assert_close(engine.gradients(0.2, 1, 0.1, 5)[2], one.gradients(0.2, 1, 0.1, 5)[2], "parameters", 1e-5)
+
+
+def test_gradients_are_finite_differences() -> None:
+    # Temperature 1 keeps the loss smooth, and the picture stays where the clamp is the identity.
+    architecture = Architecture(2, 8, 0, 4, 1)
+    engine = random_engine(6, 5, architecture, seed=3)
+    lagrangian, pixels = 0.01, 6 * 5
+    weights = np.random.default_rng(1).choice([-1e-3, 1e-3], (3, 6, 5)).astype(np.float32)
+
+    def linear(image: np.ndarray) -> tuple[float, np.ndarray]:
+        return float((image * weights).sum()), weights
+
+    def loss() -> float:
+        value, bits, *_ = engine.gradients(1.0, 0.5, lagrangian, 9, linear)
+        return float(value) + lagrangian * float(bits) / pixels
+
+    # Bring the picture inside [0, 1], where the clamp is the identity.
+    arrays = split(engine.parameters, architecture)
+    arrays["s2"] *= 0.05
+    arrays["t2"][:] = 0.5
+    arrays["r"] *= 0.1
+    arrays["u"] *= 0.1
+    parameters = np.concatenate(list(arrays.values()))
+    engine.parameters = parameters
+    _, _, gradient, latent_gradients = engine.gradients(1.0, 0.5, lagrangian, 9, linear)
+    step = 2e-3
+    generator = np.random.default_rng(2)
+    for i in generator.choice(len(parameters), 40, replace=False):
+        losses = []
+        for change in (-step, step):
+            moved = parameters.copy()
+            moved[i] += change
+            engine.parameters = moved
+            losses.append(loss())
+        assert (losses[1] - losses[0]) / (2 * step) == pytest.approx(gradient[i], rel=0.05, abs=2e-4)
+    engine.parameters = parameters
+    for k, expected in enumerate(latent_gradients):
+        latents = engine.latents(k)
+        for row, column in np.ndindex(*latents.shape):
+            losses = []
+            for change in (-step, step):
+                moved = latents.copy()
+                moved[row, column] += change
+                engine.set_latents(k, moved)
+                losses.append(loss())
+            engine.set_latents(k, latents)
+            assert (losses[1] - losses[0]) / (2 * step) == pytest.approx(expected[row, column], rel=0.05, abs=2e-4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:4], ids=str)
+def test_whole_steps_agree(architecture: Architecture, isa: str) -> None:
+    engine = random_engine(45, 67, architecture, isa=isa)
+    oracle = random_engine(45, 67, architecture, device="torch")
+    start = engine.parameters
+    for seed in range(4):
+        value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
+        expected_value, expected_bits = oracle.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
+        assert float(value) == pytest.approx(float(expected_value), rel=1e-4)
+        assert float(bits) == pytest.approx(float(expected_bits), rel=1e-4)
+    for _ in range(2):
+        engine.step(0, 0, 0.01, 0, 1e-3, 0)
+        oracle.step(0, 0, 0.01, 0, 1e-3, 0)
+    # Adam's first steps are as long for a gradient of rounding errors as for a large one, so a few entries may differ.
+    assert np.quantile(np.abs(engine.parameters - oracle.parameters), 0.98) < 1e-5
+    assert np.abs(engine.parameters - start).max() > 3e-3
+    for k in range(architecture.grids):
+        assert np.quantile(np.abs(engine.latents(k) - oracle.latents(k)), 0.98) < 1e-4
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_adam_takes_first_steps_of_the_learning_rate(device: str) -> None:
+    engine = random_engine(20, 30, ARCHITECTURES[0], device=device)
+    for _ in range(2):  # the second time with forgotten moments
+        parameters, latents = engine.parameters, engine.latents(1)
+        _, _, gradient, latent_gradients = engine.gradients(0.3, 1, 0.1, 0)
+        engine.step(0.3, 1, 0.1, 0.02, 0.01, 0)
+        large, latent_large = np.abs(gradient) > 1e-4, np.abs(latent_gradients[1]) > 1e-4
+        assert large.mean() > 0.5
+        assert latent_large.mean() > 0.5
+        np.testing.assert_allclose((engine.parameters - parameters)[large], -0.01 * np.sign(gradient[large]), rtol=1e-3)
+        change = (engine.latents(1) - latents)[latent_large]
+        np.testing.assert_allclose(change, -0.02 * np.sign(latent_gradients[1][latent_large]), rtol=1e-3)
+        engine.reset_optimiser()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_equal_seeds_give_equal_bits(isa: str) -> None:
+    def fit(seed: int) -> list[np.ndarray]:
+        engine = random_engine(67, 45, Architecture(5, 12, 4, 16, 2), isa=isa)
+        for step in range(3):
+            engine.step(0.3, 1, 0.01, 1e-2, 1e-2, seed + step)
+        return [engine.parameters, *(engine.latents(k) for k in range(5))]
+
+    first, second, other = fit(1), fit(1), fit(2)
+    for a, b, c in zip(first, second, other, strict=True):
+        assert a.tobytes() == b.tobytes()
+        assert a.tobytes() != c.tobytes()
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_a_callable_distortion_can_be_the_mean_squared_error(device: str) -> None:
+    architecture = ARCHITECTURES[0]
+    engine = random_engine(45, 67, architecture, device=device)
+    pixels = np.random.default_rng(0).random((3, 45, 67), dtype=np.float32)
+    target = torch.from_numpy(pixels) if device == "torch" else pixels
+
+    def mean_squared_error(image):
+        return ((image - target) ** 2).mean(), (image - target) * (2 / pixels.size)
+
+    value, bits, parameters, latents = engine.gradients(0.3, 1, 0.1, 3)
+    own_value, own_bits, own_parameters, own_latents = engine.gradients(0.3, 1, 0.1, 3, mean_squared_error)
+    assert float(own_value) == pytest.approx(float(value), rel=1e-6)
+    assert float(own_bits) == float(bits)
+    assert_close(own_parameters, parameters, "parameters", 1e-6)
+    for k, (own, built_in) in enumerate(zip(own_latents, latents, strict=True)):
+        assert_close(own, built_in, f"latents {k}", 1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_what_has_no_rate_stays(device: str) -> None:
+    engine = random_engine(45, 67, ARCHITECTURES[3], device=device)
+    parameters, latents = engine.parameters, [engine.latents(k) for k in range(7)]
+    engine.step(0, 0, 0.1, 0, 1e-2, 0)
+    assert all(engine.latents(k).tobytes() == latents[k].tobytes() for k in range(7))
+    assert (engine.parameters != parameters).mean() > 0.5
+    parameters = engine.parameters
+    engine.step(0.3, 1, 0.1, 1e-2, 0, 0)
+    assert engine.parameters.tobytes() == parameters.tobytes()
+    assert all((engine.latents(k) != latents[k]).mean() > 0.5 for k in range(7))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_partial_gradients_are_those_of_the_whole(isa: str) -> None:
+    def step(latent_rate: float, network_rate: float) -> Engine:
+        engine = random_engine(45, 67, ARCHITECTURES[3], isa=isa)
+        engine.step(0.3, 1, 0.1, latent_rate, network_rate, 0)
+        return engine
+
+    both, networks, latents = step(1e-2, 1e-2), step(0, 1e-2), step(1e-2, 0)
+    assert networks.parameters.tobytes() == both.parameters.tobytes()
+    assert all(latents.latents(k).tobytes() == both.latents(k).tobytes() for k in range(7))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_evaluate_and_render_agree_with_each_other_and_the_oracle(architecture: Architecture) -> None:
+    engine = random_engine(33, 50, architecture)
+    oracle = random_engine(33, 50, architecture, device="torch")
+    pixels = np.random.default_rng(0).random((3, 33, 50), dtype=np.float32)
+    mse, bits = engine.evaluate()
+    expected_mse, expected_bits = oracle.evaluate()
+    picture = engine.render()
+    assert float(mse) == pytest.approx(float(expected_mse), rel=1e-5)
+    assert bits == pytest.approx(expected_bits, rel=1e-5)
+    np.testing.assert_allclose(picture, oracle.render(), atol=1e-5)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    assert float(mse) == pytest.approx(float(((picture.astype(np.float64) - pixels) ** 2).mean()), rel=1e-5)
+    value, total, *_ = engine.gradients(0, 0, 0, 0)
+    assert float(value) == pytest.approx(float(mse), rel=1e-6)
+    assert float(total) == pytest.approx(sum(bits), rel=1e-6)
+
+
+def test_rate_of_a_known_distribution() -> None:
+    # With all weights zero every latent costs what the two last biases say: mean 1 and scale 2.
+    architecture = Architecture(1, 8, 0, 4, 0)
+    engine = create_engine(np.zeros((3, 2, 3), np.float32), architecture)
+    arrays = {name: np.zeros(shape) for name, shape in architecture.arrays().items()}
+    arrays["b3"][:] = 1, 1
+    engine.parameters = np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
+    latents = np.array([[1, 0, 2], [5, -20, 300]], np.float32)
+    engine.set_latents(0, latents)
+
+    def mass(y: float) -> float:
+        if y == 1:
+            return 1 - np.exp(-0.25)
+        return 0.5 * (np.exp(-(abs(y - 1) - 0.5) / 2) - np.exp(-(abs(y - 1) + 0.5) / 2))
+
+    expected = sum(-np.log2(mass(y) + 2.0**-24) for y in latents.ravel().tolist())
+    assert engine.evaluate()[1] == pytest.approx([expected], rel=1e-6)
+    assert mass(300) < 2.0**-24  # so that the floor is part of the sum
+
+
+def test_descent_fits_a_picture() -> None:
+    generator = np.random.default_rng(0)
+    pixels = np.broadcast_to(np.linspace(0.1, 0.9, 48, dtype=np.float32), (3, 40, 48))
+    architecture = Architecture(5, 8, 0, 8, 1)
+    engine = create_engine(pixels, architecture)
+    arrays = {name: generator.normal(0, 0.1, shape) for name, shape in architecture.arrays().items()}
+    arrays["taps"][:] = DEFAULT_TAPS
+    arrays["t2"][:] = 0.5
+    engine.parameters = np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
+    before = float(engine.evaluate()[0])
+    for seed in range(300):
+        engine.step(0.3, 1, 1e-4, 0.05, 0.01, seed)
+    assert before > 0.04
+    assert float(engine.evaluate()[0]) < 0.002
+
+
+def test_latents_stay_within_the_limit() -> None:
+    engine = random_engine(8, 8, Architecture(1, 8, 0, 4, 0))
+    engine.set_latents(0, np.full((8, 8), 511, np.float32))
+
+    def pull(image: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.0, np.full_like(image, -1.0)
+
+    for seed in range(3):
+        engine.step(1.0, 0, 0, 1.0, 0, seed, pull)
+        engine.step(1.0, 0, 0, 1.0, 0, seed, lambda image: (0.0, np.ones_like(image)))
+        assert np.abs(engine.latents(0)).max() <= 511
+    assert engine.latents(0).min() < 511
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((3, 2, 2), np.nan, np.float32),
+        np.full((3, 2, 2), np.inf, np.float32),
+        np.zeros((2, 2), np.float32),
+        np.zeros((1, 2, 2), np.float32),
+        np.zeros((3, 0, 2), np.float32),
+    ],
+    ids=["nan", "inf", "two dimensions", "one channel", "empty"],
+)
+def test_unusable_pixels(pixels: np.ndarray, device: str) -> None:
+    with pytest.raises(UsageError, match="pixels must be"):
+        create_engine(pixels, Architecture(), device=device)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (Architecture(grids=0), "grids must be from 1 to 9, not 0"),
+        (Architecture(grids=10), "grids must be from 1 to 9, not 10"),
+        (Architecture(context=10), r"context \+ parents must be 8, 16 or 24, not 10"),
+        (Architecture(context=19, parents=5), "parents must be from 0 to 4, not 5"),
+        (Architecture(hidden=6), "hidden must be a multiple of 4, not 6"),
+        (Architecture(hidden=68), "hidden must be from 4 to 64, not 68"),
+        (Architecture(residuals=5), "residuals must be from 0 to 4, not 5"),
+    ],
+)
+def test_unusable_architectures(architecture: Architecture, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create_engine(np.zeros((3, 4, 4), np.float32), architecture)
+
+
+def test_unusable_settings() -> None:
+    pixels = np.zeros((3, 4, 4), np.float32)
+    with pytest.raises(UsageError, match="threads must be from 0 to 256, not -1"):
+        create_engine(pixels, Architecture(), threads=-1)
+    with pytest.raises(UsageError, match="instruction set 'mmx' is not available"):
+        create_engine(pixels, Architecture(), isa="mmx")
+    with pytest.raises(UsageError, match="device 'toaster' is not usable"):
+        create_engine(pixels, Architecture(), device="toaster")
+    with pytest.raises(ValueError, match="65535"):
+        create_engine(np.zeros((3, 1, 65536), np.float32), Architecture())
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_unusable_arguments_change_nothing(device: str) -> None:
+    engine = random_engine(20, 30, ARCHITECTURES[0], device=device)
+    before = [engine.parameters, *(engine.latents(k) for k in range(7))]
+    with pytest.raises(ValueError, match="parameters must be"):
+        engine.parameters = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="finite"):
+        engine.parameters = np.full_like(before[0], np.nan)
+    with pytest.raises(ValueError, match="latents of grid 1 must be"):
+        engine.set_latents(1, np.zeros((20, 30), np.float32))
+    with pytest.raises(ValueError, match="511"):
+        engine.set_latents(0, np.full((20, 30), 512, np.float32))
+    with pytest.raises(ValueError, match="latent_rate must be 0"):
+        engine.step(0, 0, 0.1, 1e-2, 1e-2, 0)
+    with pytest.raises(ValueError, match="temperature must be"):
+        engine.step(-1, 0, 0.1, 1e-2, 1e-2, 0)
+    with pytest.raises(ValueError, match="lagrangian must be"):
+        engine.step(1, 0, float("nan"), 1e-2, 1e-2, 0)
+    with pytest.raises(ValueError, match="gradient must be"):
+        engine.step(1, 0, 0.1, 1e-2, 1e-2, 0, lambda image: (0.0, image[:, :5]))
+    with pytest.raises(ZeroDivisionError):
+        engine.step(1, 0, 0.1, 1e-2, 1e-2, 0, lambda image: 1 / 0)
+    after = [engine.parameters, *(engine.latents(k) for k in range(7))]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(before, after, strict=True))
+    engine.step(1, 0, 0.1, 1e-2, 1e-2, 0)
+    assert engine.parameters.tobytes() != before[0].tobytes()
+
+
+def test_a_distortion_cannot_use_its_own_engine() -> None:
+    engine = random_engine(20, 30, ARCHITECTURES[0])
+    with pytest.raises(RuntimeError, match="at work already"):
+        engine.step(1, 0, 0.1, 1e-2, 1e-2, 0, lambda image: (0.0, engine.render()))
+
+
+def test_gradients_that_are_not_finite_are_refused() -> None:
+    engine = random_engine(20, 30, ARCHITECTURES[0])
+    with pytest.raises(ValueError, match="gradient must be finite"):
+        engine.step(1, 0, 0.1, 1e-2, 1e-2, 0, lambda image: (0.0, np.full_like(image, np.nan)))
+
+
+def test_other_threads_run_during_a_step() -> None:
+    # The callback waits for another Python thread, which could not run if the interpreter's lock were held.
+    engine = random_engine(20, 30, ARCHITECTURES[0])
+    event = threading.Event()
+    thread = threading.Thread(target=event.set)
+
+    def wait(image: np.ndarray) -> tuple[float, np.ndarray]:
+        thread.start()
+        assert event.wait(10)
+        return 0.0, np.zeros_like(image)
+
+    engine.step(1, 0, 0.1, 1e-2, 1e-2, 0, wait)
+    thread.join()
