@@ -1,0 +1,90 @@
+// The overfitted stream as a whole (docs/FORMAT.md, section 2): parsing, parameters, latents, picture, and writing.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "decode_kernels.h"
+
+namespace aquatint {
+
+/// What is wrong with a stream, or with what was asked for; `kind` is the name of the exception class in aquatint.errors.
+struct StreamError : std::runtime_error {
+    const char* kind;
+    StreamError(const char* kind, const std::string& message) : std::runtime_error(message), kind(kind) {}
+};
+
+struct Architecture {
+    int grids, context, parents, hidden, residuals;
+
+    int inputs() const { return context + parents; }
+};
+
+enum Group { kEntropyWeights, kEntropyBiases, kUpsampling, kSynthesisWeights, kSynthesisBiases, kResidualWeights, kResidualBiases };
+constexpr int kGroups = 7;
+
+/// The networks' parameters as they are in the stream: integers times 2^-exponent.
+struct Parameters {
+    std::array<std::vector<int>, kGroups> values;
+    std::array<int, kGroups> exponents{};
+};
+
+/// The number of parameters in every group.
+std::array<size_t, kGroups> group_sizes(const Architecture& architecture);
+
+struct GridSize {
+    int height, width;
+};
+
+/// Rows and columns of grid k of a picture.
+GridSize grid_size(int height, int width, int k);
+
+/// The latents of a picture, finest grid first; an empty pointer is a grid of zeros.
+struct Latents {
+    std::vector<GridSize> sizes;
+    std::vector<std::unique_ptr<int16_t[]>> grids;
+};
+
+struct Picture {
+    int height, width, channels, depth;
+    std::unique_ptr<uint8_t[]> samples;  // in native byte order if depth is 16
+};
+
+/// Reads a payload from its beginning: first the architecture and the parameters, then, if wanted, the latents.
+class StreamReader {
+  public:
+    explicit StreamReader(std::span<const uint8_t> payload);
+
+    /// Reads the latents, which are the rest of the stream.
+    Latents latents(int height, int width, Isa isa);
+
+    Architecture architecture{};
+    Parameters parameters;
+
+  private:
+    unsigned mask_ = 0;
+    RansReader reader_{};
+};
+
+/// Makes the picture; 0 threads are all cores.
+Picture render(const Architecture& architecture, const Parameters& parameters, const Latents& latents, int depth,
+               bool grayscale, int threads, Isa isa);
+
+/// Latents that belong to the caller, finest grid first.
+using GridViews = std::vector<GridView>;
+
+std::vector<uint8_t> write_stream(const Architecture& architecture, const Parameters& parameters, const GridViews& grids, Isa isa);
+
+/// Exact costs in bits, without the first bytes and the states of the coder.
+struct Costs {
+    std::vector<double> grids;
+    std::array<double, kGroups> groups;
+};
+
+Costs measure_stream(const Architecture& architecture, const Parameters& parameters, const GridViews& grids, Isa isa);
+
+}  // namespace aquatint
