@@ -60,8 +60,27 @@ std::size_t parameter_count(const NetworkShape& s) {
     return 2 * inputs * inputs + 4 * inputs + 2 + 4 * (s.grids - 1) + s.hidden * (s.grids + 4) + 3 + 84 * s.residuals;
 }
 
+/// The parameter matrices for the optimiser; vectors and the upsampling's taps, which share no rows, count as single rows.
+std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
+    const int inputs = s.context + s.parents;
+    std::vector<ParameterMatrix> matrices;
+    int offset = 0;
+    const auto add = [&](int rows, int columns) {
+        matrices.push_back({offset, rows, columns});
+        offset += rows * columns;
+    };
+    for (int layer = 0; layer < 2; ++layer) add(inputs, inputs), add(1, inputs);
+    add(2, inputs), add(1, 2);
+    add(1, 4 * (s.grids - 1));
+    add(s.hidden, s.grids), add(1, s.hidden);
+    add(3, s.hidden), add(1, 3);
+    for (int layer = 0; layer < s.residuals; ++layer) add(3, 27);
+    add(1, 3 * s.residuals);
+    return matrices;
+}
+
 Adam adam_step(float rate, int steps) {
-    return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))), static_cast<float>(1 / (1 - std::pow(0.999, steps)))};
+    return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))), static_cast<float>(1 / (1 - std::pow(0.99, steps)))};
 }
 
 void zero_rows(const OwnedPlane& plane, Range rows) {
@@ -85,7 +104,7 @@ void for_shared_channels(int channels, int rows, int worker, int parts, const Jo
 
 Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, int threads, Isa isa)
     : kernels_(fit_kernels(isa)), shape_(shape), parameters_(parameter_count(shape)), gradient_(parameters_.size()),
-      mean_(parameters_.size()), square_(parameters_.size()), located_(locate<const float>(shape, parameters_.data())),
+      soap_(parameter_matrices(shape), static_cast<int>(parameters_.size())), located_(locate<const float>(shape, parameters_.data())),
       target_(height, width), pool_(std::clamp(threads, 1, (height + 15) / 16)) {
     for (int k = 0; k < shape.grids; ++k) grids_.emplace_back((height + (1 << k) - 1) >> k, (width + (1 << k) - 1) >> k);
     for (int k = 0; k + 1 < shape.grids; ++k) {
@@ -310,20 +329,13 @@ void Fit::descend(float latent_rate, float network_rate) {
         });
     }
     if (network_rate > 0) {
-        const Adam step = adam_step(network_rate, ++network_steps_);
-        for (std::size_t i = 0; i < parameters_.size(); ++i) {
-            const float g = gradient_[i];
-            mean_[i] = 0.9f * mean_[i] + 0.1f * g;
-            square_[i] = 0.999f * square_[i] + 0.001f * g * g;
-            parameters_[i] -= step.rate * step.first_correction * mean_[i] / (std::sqrt(square_[i] * step.second_correction) + 1e-8f);
-        }
+        soap_.step(parameters_.data(), gradient_.data(), network_rate);
     }
 }
 
 void Fit::reset_optimiser() {
-    latent_steps_ = network_steps_ = 0;
-    std::fill(mean_.begin(), mean_.end(), 0.0f);
-    std::fill(square_.begin(), square_.end(), 0.0f);
+    latent_steps_ = 0;
+    soap_.reset();
     for (const Grid& grid : grids_) {
         zero_rows(grid.mean, {0, grid.height});
         zero_rows(grid.square, {0, grid.height});

@@ -6,6 +6,7 @@
 
 #include "fit_kernels.h"
 #include "fit_memory.h"
+#include "soap.h"
 #include "thread_pool.h"
 
 namespace aquatint {
@@ -68,7 +69,8 @@ private:
 
     const FitKernels& kernels_;
     const NetworkShape shape_;
-    std::vector<float> parameters_, gradient_, mean_, square_;
+    std::vector<float> parameters_, gradient_;
+    Soap soap_;
     Parameters<const float> located_;
     std::vector<Grid> grids_;
     // upsampled_[k][c]: grid k + 1 + c at the size of grid k. Those of the full size turn into their own gradients.
@@ -77,7 +79,7 @@ private:
     std::vector<OwnedPicture> picture_gradients_;
     OwnedPicture target_;
     std::vector<Worker> workers_;
-    int latent_steps_ = 0, network_steps_ = 0;
+    int latent_steps_ = 0;
     ThreadPool pool_;
 };
 

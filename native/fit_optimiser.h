@@ -10,7 +10,7 @@ static void adam(const Adam& step, const float* gradient, const float* slopes, f
     for (int x = 0; x < width; x += kLanes) {
         const Floats g = load(gradient + x) * load(slopes + x);
         const Floats m = 0.9f * load(mean + x) + 0.1f * g;
-        const Floats v = 0.999f * load(square + x) + 0.001f * g * g;
+        const Floats v = 0.99f * load(square + x) + 0.01f * g * g;
         store(mean + x, m);
         store(square + x, v);
         const Floats change = step.rate * step.first_correction * m / (sqrt(v * step.second_correction) + 1e-8f);

@@ -141,6 +141,7 @@ def compress(
         picture.pixels,
         target,
         depth=picture.depth,
+        grayscale=picture.grayscale,
         overhead=overhead,
         effort=effort,
         threads=threads,
@@ -178,7 +179,10 @@ def decode(data: Source, *, threads: int = 0, max_pixels: int = MAX_PIXELS) -> I
         codec = codecs.load(header.codec)
     except UsageError as error:
         raise UnsupportedFeatureError(f"the file cannot be decoded here: {error}") from None
-    pixels = codec.decode(chunks[Chunk.PAYLOAD], header, threads=threads).astype(np.float32)
+    samples = codec.decode(chunks[Chunk.PAYLOAD], header, threads=threads)
+    if header.grayscale:
+        samples = np.repeat(samples[..., None], 3, axis=2)
+    pixels = samples.astype(np.float32)
     pixels /= 2**header.depth - 1
     return Image(
         pixels=pixels,

@@ -6,7 +6,19 @@ section 2 of docs/FORMAT.md. Decoding needs numpy and the native module alone.
 
 from __future__ import annotations
 
-from aquatint.codecs.overfitted.decode import decode, describe
-from aquatint.codecs.overfitted.encode import encode
+from typing import TYPE_CHECKING
+
+from aquatint.codecs.overfitted.decoder import decode, describe
+
+if TYPE_CHECKING:
+    from aquatint.codecs.overfitted.encoder import encode
 
 __all__ = ["decode", "describe", "encode"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "encode":  # only when it is used: decoding must start quickly
+        from aquatint.codecs.overfitted.encoder import encode
+
+        return encode
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,7 @@ def create_engine(
     Args:
         pixels: the picture, float32 of shape (3, H, W) in [0, 1].
         architecture: sizes of the model.
-        device: "cpu" for the native engine; "torch" or a device of PyTorch, such as "cuda", for the engine in PyTorch.
+        device: "cpu" or "auto" for the native engine; "torch" or a device of PyTorch, such as "cuda", for the engine in PyTorch.
         threads: of the native engine; 0 for one a core.
         isa: instruction set of the native engine, or "auto".
 
@@ -109,7 +109,7 @@ def create_engine(
     if pixels.ndim != 3:
         raise UsageError(f"pixels must be of the shape (3, H, W), not {pixels.shape}")
     try:
-        if device == "cpu":
+        if device in ("auto", "cpu"):
             from aquatint import native
 
             return native.Fitter(

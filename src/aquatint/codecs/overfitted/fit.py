@@ -49,13 +49,20 @@ class Reporter:
 
 
 def fit(
-    engine: Engine, steps: int, lagrangian: float, wanted_bits: float | None, seed: int, reporter: Reporter
+    engine: Engine,
+    steps: int,
+    start: float,
+    lagrangian: float,
+    wanted_bits: float | None,
+    seed: int,
+    reporter: Reporter,
 ) -> float:
     """Moves latents and networks together for a number of steps.
 
     Args:
         engine: holds the picture, the latents and the networks; changed in place.
         steps: number of steps, at least 1.
+        start: where in the schedule to begin, 0 for the beginning.
         lagrangian: weight of a bit per pixel against the mean squared error; a first guess if `wanted_bits` is given.
         wanted_bits: bits of the latents to arrive at by moving the Lagrangian, or None to keep it.
         seed: of the quantisation noise.
@@ -65,17 +72,17 @@ def fit(
         The Lagrangian at the end.
     """
     for i in range(steps):
-        progress = i / steps
+        progress = start + (1 - start) * i / steps
         setting = schedule.fitting(progress)
-        distortion, bits = engine.step(
+        distortion, bits = map(float, engine.step(
             setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
-        )
+        ))
         if wanted_bits is not None and progress > SETTLING:
             # As the rates of learning fall the latents follow more slowly, and so must the Lagrangian.
-            gain = GAIN / steps * setting.latent_rate / schedule.LATENT_RATE
+            gain = GAIN / steps * (1 - start) * setting.latent_rate / schedule.LATENT_RATE
             lagrangian *= math.exp(gain * math.log(max(bits, 1.0) / wanted_bits))
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
-        reporter.step(distortion, bits)
+        reporter.step(float(distortion), float(bits))
     return lagrangian
 
 
@@ -87,4 +94,4 @@ def tune(engine: Engine, steps: int, lagrangian: float, reporter: Reporter) -> N
     for i in range(steps):
         setting = schedule.tuning(i / steps)
         distortion, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0)
-        reporter.step(distortion, bits)
+        reporter.step(float(distortion), float(bits))

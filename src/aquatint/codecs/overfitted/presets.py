@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.errors import UsageError
 
 # Steps of the fit at each effort. Time is proportional to steps times pixels.
 STEPS = {1: 60, 2: 125, 3: 250, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
-# Decoders of about 300, 1000 and 2000 multiplications a pixel: the cheap one also fits fastest.
-FAST = Architecture(context=8, parents=0, hidden=8, residuals=1)
-DEFAULT = Architecture(context=16, parents=0, hidden=16, residuals=2)
-BEST = Architecture(context=24, parents=0, hidden=40, residuals=2)
+# Decoders of about 360, 1100 and 2150 multiplications a pixel: the cheap one also fits fastest. The least is for pictures
+# so small, or rates so low, that networks would take most of the bits.
+LEAST = Architecture(context=6, parents=2, hidden=4, residuals=0)
+FAST = Architecture(context=6, parents=2, hidden=8, residuals=1)
+DEFAULT = Architecture(context=14, parents=2, hidden=24, residuals=1)
+BEST = Architecture(context=22, parents=2, hidden=24, residuals=1)
+TYPICAL_PARAMETER_BITS = 4.0  # what a parameter takes on typical photographs
+NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 
 # Quality is logarithmic in the Lagrangian: a quality of 50 gives about 0.3 bpp on a typical photograph.
 LAGRANGIAN_AT_50 = 2.5e-3
@@ -33,13 +38,17 @@ def steps(effort: int) -> int:
     return STEPS[effort]
 
 
-def architecture(effort: int, height: int, width: int) -> Architecture:
-    """The decoder for an effort and a size: small pictures get fewer grids, since each must save more than it costs."""
-    base = FAST if effort <= 3 else DEFAULT if effort <= 8 else BEST
-    if height * width < 128 * 128:  # a few thousand bits of network would outweigh the latents
-        base = FAST
-    grids = min(base.grids, 1 + math.floor(math.log2(max(height, width))))
-    return Architecture(grids, base.context, base.parents, base.hidden, base.residuals)
+def architecture(effort: int, height: int, width: int, lagrangian: float) -> Architecture:
+    """The decoder for an effort: the largest one whose networks take a small enough share of the bits to be expected."""
+    expected_bits = height * width * TYPICAL_BPP * (lagrangian / LAGRANGIAN_AT_50) ** (-1 / RATE_EXPONENT)
+    ladder = [BEST, DEFAULT, FAST, LEAST]
+    first = 2 if effort <= 3 else 1 if effort <= 8 else 0
+    grids = min(7, 1 + math.floor(math.log2(max(height, width))))
+    for candidate in ladder[first:]:
+        chosen = replace(candidate, grids=grids)
+        if TYPICAL_PARAMETER_BITS * chosen.parameter_count <= NETWORK_SHARE * expected_bits:
+            break
+    return chosen
 
 
 def lagrangian_of_quality(quality: float) -> float:

@@ -53,7 +53,7 @@ def laplace_bits(integers: np.ndarray) -> float:
     tails = np.exp(-0.5 / CODE_SCALES)
     outside = 0.5 * (np.exp((0.5 - magnitude) / CODE_SCALES) - np.exp((-0.5 - magnitude) / CODE_SCALES))
     probability = np.where(magnitude == 0, 1 - tails, outside)
-    return float(-np.log2(np.maximum(probability, 2.0**-24)).sum(axis=0).min())
+    return float(-np.log2(np.maximum(probability, 2.0**-24)).sum(axis=0).max())
 
 
 def choose_step(

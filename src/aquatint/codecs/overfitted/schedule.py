@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 # Temperature of the soft rounding and width of the uniform noise, first and last (C3 goes from 0.3 to 0.1 with shaped
 # noise; with few steps a warmer end and narrower noise lose less when the latents are finally rounded).
-TEMPERATURES = 0.3, 0.15
+TEMPERATURES = 0.35, 0.12
 NOISES = 1.0, 0.5
 # Adam's step for latents (in quantiser bins) and for network parameters.
 LATENT_RATE = 0.16

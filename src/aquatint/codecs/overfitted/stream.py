@@ -27,7 +27,7 @@ MAX_EXPONENTS = (10, 15, 15, 15, 15, 15, 15)
 
 # Architecture, exponents, mask and the four states of the entropy coder, less the bits that these states carry: each
 # holds 0 to 16 bits of the coded symbols, 8 on average.
-_OVERHEAD_BYTES = 4 + 7 + 2 + 16 - 4
+OVERHEAD_BYTES = 4 + 7 + 2 + 16 - 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Cost:
     @property
     def payload_bytes(self) -> float:
         """The size of the payload, to within about 8 bytes."""
-        return _OVERHEAD_BYTES + (sum(self.grids) + sum(self.groups)) / 8
+        return OVERHEAD_BYTES + (sum(self.grids) + sum(self.groups)) / 8
 
 
 def write(stream: Stream) -> bytes:

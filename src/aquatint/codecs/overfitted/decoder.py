@@ -1,0 +1,21 @@
+"""Decoding: the native module does all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aquatint import native
+from aquatint.codecs.overfitted.architecture import Architecture
+from aquatint.container import Header
+
+
+def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:
+    """Decodes a payload, see `aquatint.codecs.Codec.decode`."""
+    return native.decode(payload, header.height, header.width, header.depth, header.grayscale, threads)
+
+
+def describe(payload: bytes, header: Header) -> dict[str, object]:
+    """The decoder that a payload brings, see `aquatint.codecs.Codec.describe`."""
+    sizes, _, _ = native.decode_parameters(payload)
+    architecture = Architecture(*sizes)
+    return {**vars(architecture), "multiplications_per_pixel": architecture.multiplications_per_pixel}
