@@ -1,6 +1,6 @@
 """The fit engine in PyTorch: for GPUs, and the oracle of the native engine's gradients.
 
-Everything is a convolution. The entropy network's first layer never sees a matrix of contexts: its weights are laid out
+The entropy network's first layer never sees a matrix of contexts: its weights are laid out
 as filters over the grid, and over the coarser grid as one filter for each of the four parities of row and column.
 """
 
@@ -61,15 +61,14 @@ def laplace_bits(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return -torch.log2(mass + 2.0**-24)
 
 
-def double(channels: Tensor, taps: Tensor, height: int, width: int) -> Tensor:
-    """Channels (c, h, w) doubled with the four taps and cropped, as in FORMAT.md, 2.5."""
-    zero = torch.zeros_like(taps[:1])
-    even = torch.cat([taps[0:1], taps[2:3], taps[3:4], taps[1:2], zero])
-    kernel = torch.stack([even, even.flip(0)])[:, None, :, None]  # p[c-2] to p[c+2]
-    x = F.conv2d(F.pad(channels[:, None], (0, 0, 2, 2), mode="replicate"), kernel)
-    x = x.transpose(1, 2).reshape(len(channels), 1, -1, channels.shape[2])[:, :, :height]
-    x = F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), kernel.transpose(2, 3))
-    return x.permute(0, 2, 3, 1).reshape(len(channels), height, -1)[:, :, :width]
+def double(x: Tensor, taps: Tensor, dim: int, size: int) -> Tensor:
+    """Channels (c, h, w) doubled along a dimension with four taps and cropped to a size, as in FORMAT.md, 2.5."""
+    width = [0, 0, 2, 2] if dim == 1 else [2, 2, 0, 0]
+    padded = F.pad(x[:, None], width, mode="replicate")[:, 0]
+    p = [padded.narrow(dim, i, x.shape[dim]) for i in range(5)]  # the sample two places before, and so on
+    even = p[0] * taps[0] + p[1] * taps[2] + p[2] * taps[3] + p[3] * taps[1]
+    odd = p[1] * taps[1] + p[2] * taps[3] + p[3] * taps[2] + p[4] * taps[0]
+    return torch.stack([even, odd], dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
 
 class TorchEngine:
@@ -256,7 +255,9 @@ class TorchEngine:
         arrays = self._arrays()
         z = grids[-1][None]
         for k in reversed(range(len(grids) - 1)):
-            z = torch.cat([grids[k][None], double(z, arrays["taps"][k], *self._shapes[k])])
+            height, width = self._shapes[k]
+            z = double(double(z, arrays["taps"][k], 1, height), arrays["taps"][k], 2, width)
+            z = torch.cat([grids[k][None], z])
         h = torch.relu(F.conv2d(z[None], arrays["s1"][:, :, None, None], arrays["t1"]))
         p = F.conv2d(h, arrays["s2"][:, :, None, None], arrays["t2"])
         last = self._architecture.residuals - 1
