@@ -206,8 +206,7 @@ def picture(decoded: Decoded, height: int, width: int, depth: int, grayscale: bo
     n, inputs = decoded.grids, 8  # the entropy network's width does not matter here
     shapes = group_shapes(n, decoded.residuals, inputs, decoded.hidden)
     real = [
-        [value * 2.0**-e for value in values]
-        for values, e in zip(decoded.integers, decoded.exponents, strict=True)
+        [value * 2.0**-e for value in values] for values, e in zip(decoded.integers, decoded.exponents, strict=True)
     ]
     (taps,) = arrays_of(real[2], shapes[2])
     s1, s2 = arrays_of(real[3], shapes[3])

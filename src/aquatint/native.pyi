@@ -13,7 +13,13 @@ def instruction_sets() -> list[str]:
     """Names of the instruction sets that the kernels can use here, narrowest first."""
 
 def decode(
-    payload: bytes, height: int, width: int, depth: int = 8, grayscale: bool = False, threads: int = 0, isa: str = "auto"
+    payload: bytes,
+    height: int,
+    width: int,
+    depth: int = 8,
+    grayscale: bool = False,
+    threads: int = 0,
+    isa: str = "auto",
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decodes a payload to samples of shape (height, width, 3), or (height, width) if grayscale.
 
@@ -63,4 +69,4 @@ def measure(
     latents: Sequence[NDArray[np.int16]],
     isa: str = "auto",
 ) -> tuple[list[float], list[float]]:
-    """The bits that `encode` would spend on each grid, and on each group of parameters. Arguments are those of `encode`."""
+    """The bits that `encode` would spend on each grid, and on each group of parameters. Its arguments are the same."""
