@@ -1,5 +1,6 @@
 #include "dispatch.h"
 
+#include <cstdlib>
 #include <stdexcept>
 
 namespace aquatint {
@@ -24,7 +25,10 @@ const char* name_of(Isa isa) {
 
 Isa choose_isa(const std::string& name) {
     const auto isas = available_isas();
-    if (name == "auto") return isas.back();
+    if (name == "auto") {
+        const char* forced = std::getenv("AQUATINT_SIMD");
+        return forced == nullptr || std::string(forced) == "auto" ? isas.back() : choose_isa(forced);
+    }
     std::string known;
     for (Isa isa : isas) {
         if (name == name_of(isa)) return isa;

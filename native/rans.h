@@ -11,12 +11,12 @@
 
 namespace aquatint {
 
-constexpr uint32_t kStateFloor = 1u << 16;  // states never fall below this
+constexpr uint32_t kStateFloor = 1u << 24;  // states never fall below this
 
-/// Reads symbols; past the end of the words it reads zeros and remembers that it did.
+/// Reads symbols; past the end of the bytes it reads zeros and remembers that it did.
 struct RansReader {
     const uint8_t* next;
-    const uint8_t* end;  // an even number of bytes after `next`
+    const uint8_t* end;
     uint32_t states[4];
     uint32_t turn;  // symbols read so far
     bool exhausted;
@@ -46,16 +46,11 @@ static inline Placement place(int mean, int scale) {
 // ---- Reading
 
 static inline void refill(RansReader& reader, uint32_t& state) {
-    if (state >= kStateFloor) [[likely]]
-        return;
-    uint32_t word = 0;
-    if (reader.next != reader.end) {
-        word = reader.next[0] | uint32_t{reader.next[1]} << 8;
-        reader.next += 2;
-    } else {
-        reader.exhausted = true;
+    while (state < kStateFloor) [[unlikely]] {
+        const bool more = reader.next != reader.end;
+        state = state << 8 | (more ? *reader.next++ : 0u);
+        reader.exhausted |= !more;
     }
-    state = state << 16 | word;
 }
 
 /// The last j with c_j <= value; symbols of frequency zero are never the last.

@@ -259,22 +259,16 @@ int best_code_scale(const std::vector<int>& values) {
 /// Codes the symbols from the last to the first: the decoder runs the other way.
 void append_coded(const std::vector<Symbol>& symbols, std::vector<uint8_t>& out) {
     uint32_t states[4] = {kStateFloor, kStateFloor, kStateFloor, kStateFloor};
-    std::vector<uint16_t> words;
+    std::vector<uint8_t> reversed;
     for (size_t i = symbols.size(); i-- > 0;) {
         uint32_t& state = states[i % 4];
         const auto [start, frequency] = symbols[i];
-        if (state >= uint64_t{frequency} << 16) {
-            words.push_back(static_cast<uint16_t>(state));
-            state >>= 16;
-        }
+        for (; state >= uint64_t{frequency} << 16; state >>= 8) reversed.push_back(static_cast<uint8_t>(state));
         state = (state / frequency << 16) + state % frequency + start;
     }
     for (uint32_t state : states)
         for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(state >> shift));
-    for (auto word = words.rbegin(); word != words.rend(); ++word) {
-        out.push_back(static_cast<uint8_t>(*word));
-        out.push_back(static_cast<uint8_t>(*word >> 8));
-    }
+    out.insert(out.end(), reversed.rbegin(), reversed.rend());
 }
 
 }  // namespace
@@ -322,8 +316,6 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
     }
     reader_.next = next;
     reader_.end = payload.data() + payload.size();
-    if ((reader_.end - next) % 2 != 0)
-        throw StreamError(kCorrupt, "the stream has " + number(payload.size()) + " bytes; their number must be odd");
 
     for (int group = 0; group < kGroups; group++) {
         const Placement placement = parameter_placement(code_scales[group]);

@@ -51,7 +51,8 @@ struct Tables {
         *table = 0;
         for (int i = 0; i < kEntries; i++) {
             const auto frequency = static_cast<uint16_t>(cumulative[i + 1] - cumulative[i]);
-            costs[i] = frequency == 0 ? std::numeric_limits<float>::infinity() : 16 - std::log2(float(frequency));
+            costs[i] = frequency == 0 ? std::numeric_limits<float>::infinity()
+                                      : static_cast<float>(16 - std::log2(static_cast<double>(frequency)));
         }
     }
 };

@@ -26,8 +26,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 MAX_EXPONENTS = (10, 15, 15, 15, 15, 15, 15)
 
 # Architecture, exponents, mask and the four states of the entropy coder, less the bits that these states carry: each
-# holds 0 to 16 bits of the coded symbols, 8 on average.
-OVERHEAD_BYTES = 4 + 7 + 2 + 16 - 4
+# holds 0 to 8 bits of the coded symbols, 4 on average.
+OVERHEAD_BYTES = 4 + 7 + 2 + 16 - 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Cost:
 
     @property
     def payload_bytes(self) -> float:
-        """The size of the payload, to within about 8 bytes."""
+        """The size of the payload, to within 3 bytes."""
         return OVERHEAD_BYTES + (sum(self.grids) + sum(self.groups)) / 8
 
 
