@@ -148,9 +148,9 @@ def encode(
     """Encodes a picture, see `aquatint.codecs.Codec.encode`."""
     height, width, _ = pixels.shape
     aim = aim_of(target, height * width, overhead)
-    architecture = presets.architecture(effort, height, width, aim.lagrangian)
+    name, architecture = presets.architecture(effort, height, width, aim.lagrangian)
     engine = create_engine(np.moveaxis(pixels, 2, 0), architecture, device=device, threads=threads)
-    engine.parameters = initial_parameters(architecture, seed)
+    engine.parameters = initial_parameters(name, architecture, aim.lagrangian)
     steps = presets.steps(effort)
     tuning = max(1, round(TUNING_SHARE * steps))
     reporter = Reporter(progress, steps, height * width)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from importlib import resources
 
 import numpy as np
 
@@ -10,7 +13,12 @@ from aquatint.codecs.overfitted.architecture import Architecture
 
 # Half of a symmetric eight-tap kernel that doubles a line, near the bicubic one (docs/FORMAT.md, 2.2).
 DEFAULT_TAPS = np.array([-3, -9, 67, 201], np.float32) / 256
+INITIAL_LOG_SCALE = -2.0  # base-2 logarithm of the Laplace scale
 DEFAULT_COLOUR = 0.5  # mid grey: bias of the synthesis' output
+
+# Lagrangians that starts are learned for (about 0.8, 0.3 and 0.1 bpp), and the grids that they have.
+START_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2
+LEARNED_GRIDS = 7
 
 
 def split(vector: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -28,12 +36,12 @@ def join(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> np.nda
     return np.concatenate([arrays[name].ravel() for name in architecture.arrays()])
 
 
-def initial_parameters(architecture: Architecture, seed: int) -> np.ndarray:
-    """A flat float32 vector of start parameters.
+def random_parameters(architecture: Architecture, seed: int) -> np.ndarray:
+    """A flat float32 vector of start parameters that nothing has been learned for.
 
     Linear layers get normal weights of variance gain^2 / inputs: small ones where a residual connection carries the
     signal, so that the entropy network starts near the identity. Residual 3x3 layers start at zero, which is the
-    identity too; the upsampling starts at its default kernel.
+    identity too; the upsampling starts at its default kernel, and the entropy network at a scale that suits zeros.
     """
     random = np.random.default_rng(seed)
     vector = np.zeros(architecture.parameter_count, np.float32)
@@ -41,6 +49,33 @@ def initial_parameters(architecture: Architecture, seed: int) -> np.ndarray:
     for name, gain in {"w1": 0.3, "w2": 0.3, "w3": 0.3, "s1": 1.4, "s2": 1.0}.items():
         weights = arrays[name]
         weights[:] = random.normal(size=weights.shape) * gain / np.sqrt(weights.shape[1])
+    arrays["b3"][1] = INITIAL_LOG_SCALE
     arrays["taps"][:] = DEFAULT_TAPS
     arrays["t2"][:] = DEFAULT_COLOUR
     return vector
+
+
+@lru_cache(maxsize=1)
+def learned_starts() -> dict[str, np.ndarray]:
+    """The starts that ship with the package: for each decoder of `presets.LADDER` one row a Lagrangian."""
+    with resources.files(__package__).joinpath("start.npz").open("rb") as file:
+        return {name: rows.astype(np.float32) for name, rows in np.load(file).items()}
+
+
+def initial_parameters(name: str, architecture: Architecture, lagrangian: float) -> np.ndarray:
+    """The learned start of a decoder at a Lagrangian, interpolated between those that were learned.
+
+    Args:
+        name: of the decoder in `presets.LADDER`.
+        architecture: that decoder, perhaps with fewer grids: the coarsest ones are left out.
+        lagrangian: weight of a bit per pixel.
+    """
+    full = replace(architecture, grids=LEARNED_GRIDS)
+    rows = learned_starts()[name]
+    position = np.interp(np.log(lagrangian), np.log(START_LAGRANGIANS), np.arange(len(rows)))
+    below = min(int(position), len(rows) - 2)
+    vector = rows[below] + (position - below) * (rows[below + 1] - rows[below])
+    arrays = split(vector.astype(np.float32), full)
+    arrays["taps"] = arrays["taps"][: architecture.grids - 1]
+    arrays["s1"] = arrays["s1"][:, : architecture.grids]
+    return join(arrays, architecture)

@@ -12,10 +12,12 @@ from aquatint.errors import UsageError
 STEPS = {1: 60, 2: 125, 3: 250, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
 # Decoders of about 360, 1100 and 2150 multiplications a pixel: the cheap one also fits fastest. The least is for pictures
 # so small, or rates so low, that networks would take most of the bits.
-LEAST = Architecture(context=6, parents=2, hidden=4, residuals=0)
-FAST = Architecture(context=6, parents=2, hidden=8, residuals=1)
-DEFAULT = Architecture(context=14, parents=2, hidden=24, residuals=1)
-BEST = Architecture(context=22, parents=2, hidden=24, residuals=1)
+LADDER = {
+    "best": Architecture(context=22, parents=2, hidden=24, residuals=1),
+    "default": Architecture(context=14, parents=2, hidden=24, residuals=1),
+    "fast": Architecture(context=6, parents=2, hidden=8, residuals=1),
+    "least": Architecture(context=6, parents=2, hidden=4, residuals=0),
+}
 TYPICAL_PARAMETER_BITS = 4.0  # what a parameter takes on typical photographs
 NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 
@@ -38,17 +40,20 @@ def steps(effort: int) -> int:
     return STEPS[effort]
 
 
-def architecture(effort: int, height: int, width: int, lagrangian: float) -> Architecture:
-    """The decoder for an effort: the largest one whose networks take a small enough share of the bits to be expected."""
+def architecture(effort: int, height: int, width: int, lagrangian: float) -> tuple[str, Architecture]:
+    """The decoder for an effort: the largest one whose networks take a small enough share of the bits to be expected.
+
+    Returns:
+        Its name in LADDER, and its sizes: pictures of few pixels have fewer grids.
+    """
     expected_bits = height * width * TYPICAL_BPP * (lagrangian / LAGRANGIAN_AT_50) ** (-1 / RATE_EXPONENT)
-    ladder = [BEST, DEFAULT, FAST, LEAST]
-    first = 2 if effort <= 3 else 1 if effort <= 8 else 0
     grids = min(7, 1 + math.floor(math.log2(max(height, width))))
-    for candidate in ladder[first:]:
-        chosen = replace(candidate, grids=grids)
+    first = 2 if effort <= 3 else 1 if effort <= 8 else 0
+    for name in list(LADDER)[first:]:
+        chosen = replace(LADDER[name], grids=grids)
         if TYPICAL_PARAMETER_BITS * chosen.parameter_count <= NETWORK_SHARE * expected_bits:
             break
-    return chosen
+    return name, chosen
 
 
 def lagrangian_of_quality(quality: float) -> float:
