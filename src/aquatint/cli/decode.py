@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Annotated
 
@@ -33,6 +34,8 @@ def decode(
     if json and jobs[0].target == files.STANDARD:
         raise typer.BadParameter("--json and the picture cannot both go to standard output")
 
+    # Or numpy starts a thread for every core, which takes longer than decoding a photograph and is of no use here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from aquatint import api, container
 
     limit = container.MAX_PIXELS if max_pixels is None else max_pixels
