@@ -16,12 +16,8 @@ from aquatint.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from aquatint.container import Header
     from aquatint.codecs.target import Target
-
-# Codec names and their identifiers in the file format (docs/FORMAT.md). Identifiers never change.
-CODEC_IDS = {"overfitted": 1, "hyperprior": 2, "generative": 3, "extreme": 4, "transport": 5}
-CODEC_NAMES = {identifier: name for name, identifier in CODEC_IDS.items()}
+    from aquatint.container import Header
 
 # The modules of the codecs that this version can run.
 _MODULES = {"overfitted": "aquatint.codecs.overfitted"}

@@ -1,0 +1,243 @@
+"""Encoding and decoding whole files: what a codec, a container and a picture are together."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from PIL import Image as PILImage
+
+from aquatint import codecs, container, image
+from aquatint.codecs import Progress, Report
+from aquatint.codecs.target import Target
+from aquatint.container import MAX_PIXELS, Chunk, Header, Source
+from aquatint.errors import CorruptStreamError, LimitError, UnsupportedFeatureError, UsageError
+from aquatint.image import Image
+
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_LONGEST_LENGTH = 2**21 - 1  # of a payload whose rate is free: three bytes of length, up to 2 MiB
+
+Picture = str | os.PathLike[str] | IO[bytes] | np.ndarray | PILImage.Image | Image
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file, and what is known about its making.
+
+    Attributes:
+        data: the bytes of the file.
+        header: the file's header.
+        report: what the codec has measured.
+        seconds: time that encoding took.
+    """
+
+    data: bytes
+    header: Header
+    report: Report
+    seconds: float
+
+    @property
+    def bpp(self) -> float:
+        """Bits of the whole file per pixel."""
+        return 8 * len(self.data) / self.header.pixels
+
+
+def encode(
+    picture: Picture,
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    size: int | None = None,
+    lagrangian: float | None = None,
+    codec: str = "overfitted",
+    effort: int = 5,
+    strip: bool = False,
+    threads: int = 0,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> bytes:
+    """Encodes a picture into the bytes of an .aqt file.
+
+    Arguments:
+        picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
+            [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
+        quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
+        codec, effort, strip, threads, device, seed, progress: as in `compress`.
+
+    Raises:
+        UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.
+        OSError: the picture's file cannot be opened or read.
+    """
+    target = Target.of(quality, bpp, size, lagrangian)
+    return compress(
+        _as_image(picture),
+        target,
+        codec=codec,
+        effort=effort,
+        strip=strip,
+        threads=threads,
+        device=device,
+        seed=seed,
+        progress=progress,
+    ).data
+
+
+def compress(
+    picture: Image,
+    target: Target,
+    *,
+    codec: str = "overfitted",
+    effort: int = 5,
+    strip: bool = False,
+    threads: int = 0,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Encoded:
+    """Encodes a picture and tells what came of it.
+
+    Arguments:
+        picture: what to encode. Its alpha channel is stored without loss.
+        target: rate or quality to aim for; a rate is that of the whole file.
+        codec: name of the codec.
+        effort: 1 (fastest) to 10 (smallest file).
+        strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
+        threads: processor threads, 0 for all.
+        device: "auto", or where the codec computes: "cpu", "cuda", ...
+        seed: of the codec's random choices.
+        progress: called now and then while the codec works. An exception that it raises ends the encode.
+
+    Raises:
+        UsageError: an argument is out of range, or the target is too small a file for this picture.
+    """
+    if effort not in range(1, 11):
+        raise UsageError(f"effort must be from 1 to 10, not {effort}")
+    if threads < 0:
+        raise UsageError(f"threads must be 0 (all) or more, not {threads}")
+    start = time.perf_counter()
+    engine = codecs.load(codec)
+    header = Header(
+        codec=codec,
+        width=picture.width,
+        height=picture.height,
+        depth=picture.depth,
+        grayscale=picture.grayscale,
+        alpha=picture.alpha is not None,
+    )
+    chunks = _side_chunks(picture, strip)
+    budget = target.bits(header.pixels)
+    overhead = container.overhead(header, chunks, _LONGEST_LENGTH if budget is None else int(budget) // 8)
+    if target.size is not None and target.size <= overhead:
+        raise UsageError(
+            f"a file of {target.size} bytes is too small: container, alpha and metadata of this picture take {overhead}"
+        )
+    payload, report = engine.encode(
+        picture.pixels,
+        target,
+        depth=picture.depth,
+        overhead=overhead,
+        effort=effort,
+        threads=threads,
+        device=device,
+        seed=seed,
+        progress=progress,
+    )
+    data = container.write(header, {**chunks, Chunk.PAYLOAD: payload})
+    if target.size is not None and len(data) > target.size:
+        raise UsageError(f"a file of {target.size} bytes is too small: this picture needs {len(data)}")
+    return Encoded(data, header, report, time.perf_counter() - start)
+
+
+def decode(data: Source, *, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decodes an .aqt file.
+
+    Arguments:
+        data: the bytes of the file, its path, or a binary stream.
+        threads: processor threads, 0 for all. The picture does not depend on them.
+        max_pixels: largest width times height; checked before anything of that size is made.
+
+    Raises:
+        FileFormatError: the file is damaged, ends early, or needs a newer version.
+        LimitError: the picture has more than `max_pixels` pixels.
+        ModelError: the file needs a trained model that is not at hand.
+        OSError: the file cannot be opened or read.
+    """
+    header, chunks = container.read(container.read_bytes(data))
+    if header.pixels > max_pixels:
+        raise LimitError(
+            f"the picture has {header.width}x{header.height} = {header.pixels} pixels; the limit is {max_pixels}"
+        )
+    alpha = _read_alpha(chunks[Chunk.ALPHA], header) if header.alpha else None
+    try:
+        codec = codecs.load(header.codec)
+    except UsageError as error:
+        raise UnsupportedFeatureError(f"the file cannot be decoded here: {error}") from None
+    pixels = codec.decode(chunks[Chunk.PAYLOAD], header, threads=threads).astype(np.float32)
+    pixels /= 2**header.depth - 1
+    return Image(
+        pixels=pixels,
+        alpha=alpha,
+        depth=header.depth,
+        grayscale=header.grayscale,
+        icc=chunks.get(Chunk.ICC),
+        exif=chunks.get(Chunk.EXIF),
+        xmp=chunks.get(Chunk.XMP),
+    )
+
+
+def _as_image(picture: Picture) -> Image:
+    if isinstance(picture, Image):
+        return picture
+    if isinstance(picture, PILImage.Image):
+        return image.from_pil(picture)
+    if isinstance(picture, np.ndarray):
+        return image.from_array(picture)
+    return image.read(picture)
+
+
+def _side_chunks(picture: Image, strip: bool) -> dict[Chunk, bytes]:
+    """Everything of a picture that is not for the codec."""
+    contents = {
+        Chunk.ALPHA: None if picture.alpha is None else _write_alpha(picture.alpha),
+        Chunk.ICC: picture.icc,
+        Chunk.EXIF: None if strip else picture.exif,
+        Chunk.XMP: None if strip else picture.xmp,
+    }
+    return {kind: content for kind, content in contents.items() if content is not None}
+
+
+def _write_alpha(alpha: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    PILImage.fromarray(alpha).save(out, "PNG", compress_level=9)
+    return out.getvalue()
+
+
+def _read_alpha(content: bytes, header: Header) -> np.ndarray:
+    """Opacity from an alpha chunk, of the header's depth; the size is checked before pixels are inflated."""
+    if not content.startswith(_PNG_START) or len(content) < len(_PNG_START) + 10:
+        raise CorruptStreamError("the alpha chunk is not a PNG file")
+    fields = content[len(_PNG_START) :]
+    width, height = int.from_bytes(fields[:4], "big"), int.from_bytes(fields[4:8], "big")
+    depth, colour = fields[8], fields[9]
+    if (width, height) != (header.width, header.height):
+        raise CorruptStreamError(
+            f"the alpha chunk has {width}x{height} pixels, the picture {header.width}x{header.height}"
+        )
+    if depth not in (8, 16) or colour != 0:
+        raise CorruptStreamError(
+            f"the alpha chunk must be grayscale of 8 or 16 bits, not colour type {colour} of {depth}"
+        )
+    try:
+        with PILImage.open(io.BytesIO(content), formats=["PNG"]) as png:
+            alpha = np.array(png)
+    except Exception as error:  # Pillow may raise anything when its file is damaged
+        raise CorruptStreamError(f"the alpha chunk is damaged: {error}") from error
+    if depth == header.depth:
+        return alpha
+    return alpha * np.uint16(257) if depth == 8 else image.to_8_bits(alpha)

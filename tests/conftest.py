@@ -1,0 +1,170 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aquatint import codecs
+from aquatint.codecs import Progress, Report
+from aquatint.codecs.target import Target
+from aquatint.container import Header
+from aquatint.errors import CorruptStreamError, UsageError
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of shared photographs: $AQUATINT_DATA, or ../shared/data beside the checkout."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("AQUATINT_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no photographs: set AQUATINT_DATA ({folder} does not exist)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kodak(data_dir: Path) -> list[Path]:
+    """The Kodak photographs, 768x512 or 512x768, sorted by name."""
+    paths = sorted((data_dir / "kodak").glob("*.png"))
+    if not paths:
+        pytest.skip(f"no photographs in {data_dir / 'kodak'}")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A crop of a photograph with smooth and textured parts, uint8 (96, 144, 3)."""
+    return _sample("coffee")[100:196, 150:294]
+
+
+@pytest.fixture(scope="session")
+def small_photo() -> np.ndarray:
+    """A small crop of a photograph, uint8 (37, 29, 3)."""
+    return _sample("astronaut")[80:117, 200:229]
+
+
+def _sample(name: str) -> np.ndarray:
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the sample photographs")
+    return getattr(data, name)()
+
+
+class FakeCodec:
+    """Stores pixels with as many bits as the target allows, deflated: a minimal codec that keeps the contract."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, object]] = []
+
+    def encode(
+        self,
+        pixels: np.ndarray,
+        target: Target,
+        *,
+        depth: int,
+        overhead: int,
+        effort: int,
+        threads: int,
+        device: str,
+        seed: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> tuple[bytes, Report]:
+        assert pixels.dtype == np.float32
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+        self.calls.append(dict(locals()))
+        budget = target.bits(pixels.shape[0] * pixels.shape[1])
+        payload = b""
+        for bits in range(depth, 0, -1):
+            levels = np.floor(pixels * (2**bits - 1) + 0.5).astype("<u2")
+            payload = bytes([bits]) + zlib.compress(levels.tobytes(), 9)
+            if budget is None or 8 * (len(payload) + overhead) <= budget:
+                break
+        else:
+            if target.size is not None:
+                raise UsageError(f"{target.size} bytes are too few; {len(payload) + overhead} are needed")
+        if progress is not None:
+            progress(Progress(1, 1, 8 * len(payload) / pixels[..., 0].size, 0.0, 0.0, 0.0))
+        return payload, Report(float("inf"), 8.0 * len(payload), 0.0, 1, 0.0)
+
+    def decode(self, payload: bytes, header: Header, *, threads: int) -> np.ndarray:
+        size = header.pixels * 6
+        try:
+            raw = zlib.decompressobj().decompress(payload[1:], size)
+        except zlib.error as error:
+            raise CorruptStreamError(f"the payload is damaged: {error}") from None
+        if len(raw) != size or not 1 <= payload[0] <= 16:
+            raise CorruptStreamError(f"the payload has {len(raw)} bytes of samples, not {size}")
+        levels = np.frombuffer(raw, "<u2").reshape(header.height, header.width, 3)
+        samples = np.floor(levels / (2 ** payload[0] - 1) * (2**header.depth - 1) + 0.5)
+        return samples.astype(np.uint16 if header.depth == 16 else np.uint8)
+
+    def describe(self, payload: bytes, header: Header) -> dict[str, object]:
+        return {"multiplications_per_pixel": 0.0}
+
+
+@pytest.fixture
+def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
+    """A lossless stand-in for the overfitted codec, so that what surrounds a codec is tested apart from it."""
+    codec = FakeCodec()
+    monkeypatch.setitem(sys.modules, "fake_codec", codec)  # type: ignore[arg-type]
+    monkeypatch.setitem(codecs._MODULES, "overfitted", "fake_codec")
+    return codec
+
+
+# Colorants of Display P3 adapted to D50 (Bradford), as the tags of a matrix profile hold them.
+P3_COLORANTS = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+
+
+def matrix_profile(
+    colorants: tuple[tuple[float, ...], ...] = P3_COLORANTS, gamma: float = 2.2, curve: bytes | None = None
+) -> bytes:
+    """An ICC display profile of three colorants (XYZ relative to D50) and one gamma, or one curve as its tag."""
+    tags = {
+        kind: b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in xyz))
+        for kind, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
+    }
+    return _profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve or _gamma_curve(gamma)))
+
+
+def gray_profile(gamma: float) -> bytes:
+    """An ICC display profile for grayscale with a gamma."""
+    return _profile(b"GRAY", {b"kTRC": _gamma_curve(gamma)})
+
+
+def cmyk_profile() -> bytes:
+    """An ICC printer profile of four grey inks: lightness is (1 - k) (1 - (c + m + y) / 3), interpolated linearly."""
+    identity = bytes(range(256))
+    table = bytearray()
+    for corner in range(16):
+        c, m, y, k = (corner >> bit & 1 for bit in (3, 2, 1, 0))
+        table += bytes([round(255 * (1 - k) * (1 - (c + m + y) / 3)), 128, 128])
+    matrix = struct.pack(">9i", *(65536 * (row == column) for row in range(3) for column in range(3)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + 4 * identity + table + 3 * identity
+    return _profile(b"CMYK", {b"A2B0": lut}, kind=b"prtr", connection=b"Lab ")
+
+
+def _gamma_curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IHH", 1, round(256 * gamma), 0)
+
+
+def _profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", connection: bytes = b"XYZ ") -> bytes:
+    white = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    tags = tags | {
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79),
+        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content
+    size = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, kind, space, connection)
+    header += bytes(12) + b"acsp" + bytes(28) + white
+    return header.ljust(128, b"\0") + table + body
