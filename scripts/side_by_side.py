@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 MARGIN, CAPTION = 12, 32  # pixels
 
@@ -44,7 +44,7 @@ def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def main(original_path: str, encoded_path: str, decoded_path: str, output_path: str) -> None:
-    original = Image.open(original_path).convert("RGB")
+    original = ImageOps.exif_transpose(Image.open(original_path)).convert("RGB")
     decoded = Image.open(decoded_path).convert("RGB")
     size = Path(encoded_path).stat().st_size
     peer_data = jpeg(original, size)

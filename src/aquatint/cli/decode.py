@@ -25,8 +25,7 @@ def decode(
     """Decode .aqt files into pictures.
 
     OUT is a picture file whose extension says its format, or a folder; "-" is standard input or output. Without OUT a
-    PNG file is written beside the input. One with a name that is not given, beside the input or in a folder, never
-    replaces a file.
+    PNG file is written beside the input. A file that exists is replaced only if it is named as OUT.
     """
     jobs = files.plan(paths, ".png")
     if jobs[0].target.lower().endswith(".aqt"):
