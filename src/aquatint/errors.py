@@ -1,20 +1,20 @@
 """Everything that Aquatint raises on purpose.
 
-    AquatintError
-      UsageError                arguments that contradict each other or lie outside their range
-      ImageError                a picture that cannot be read or is of a kind that is not supported
-      FileFormatError           bytes that are not a valid .aqt file
-        BadMagicError           not an .aqt file at all
-        UnsupportedVersionError made by a newer version
-        UnsupportedFeatureError a critical part that this version does not know
-        TruncatedError          the file ends too early
-        ChecksumError           the bytes were damaged
-        CorruptStreamError      a field or a symbol outside what the format allows
-      LimitError                more pixels, bytes or memory than the caller allowed
-      ModelError                a trained model that a file needs
-        MissingModelError       not found
-        ModelMismatchError      found, but its hash is another one
-      DependencyError           an optional package that is not installed
+AquatintError
+  UsageError                arguments that contradict each other or lie outside their range
+  ImageError                a picture that cannot be read or is of a kind that is not supported
+  FileFormatError           bytes that are not a valid .aqt file
+    BadMagicError           not an .aqt file at all
+    UnsupportedVersionError made by a newer version
+    UnsupportedFeatureError a critical part that this version does not know
+    TruncatedError          the file ends too early
+    ChecksumError           the bytes were damaged
+    CorruptStreamError      a field or a symbol outside what the format allows
+  LimitError                more pixels, bytes or memory than the caller allowed
+  ModelError                a trained model that a file needs
+    MissingModelError       not found
+    ModelMismatchError      found, but its hash is another one
+  DependencyError           an optional package that is not installed
 """
 
 
