@@ -28,7 +28,7 @@ const FitKernels& fit_kernels(Isa isa) {
 namespace {
 
 // Rows that a stage works on before the next one does, so that what it wrote is still in the cache.
-constexpr int kStrip = 8;
+constexpr int kStrip = 16;
 // Rows whose gradients are summed in single precision before they are added up.
 constexpr int kRateStrip = 64;
 // Grids from this one on are so small that sharing their upsampling would cost more than it saves.
@@ -257,14 +257,22 @@ void Fit::backward(const Pass& pass) {
         Parameters<float> gradient = locate(shape_, own.gradient.data());
         Parameters<float>* const wanted = pass.network_gradient ? &gradient : nullptr;
         int from = 0;  // the picture's gradient goes back and forth between two buffers
-        for (int i = shape_.residuals - 1; i >= 0; --i, from = 1 - from) {
+        const auto layer_backward = [&](int i, int begin, int end) {
             kernels_.residual_backward(residual_layer(i), layers_[i], layers_[i + 1], picture_gradients_[from],
                                        picture_gradients_[1 - from], wanted ? gradient.r + 81 * i : nullptr,
-                                       wanted ? gradient.u + 3 * i : nullptr, rows.begin, rows.end, own.scratch.data());
+                                       wanted ? gradient.u + 3 * i : nullptr, begin, end, own.scratch.data());
+        };
+        for (int i = shape_.residuals - 1; i >= 1; --i, from = 1 - from) {
+            layer_backward(i, rows.begin, rows.end);
             pool_.synchronise();
         }
-        kernels_.synthesise_backward(shape_, located_, synthesis_input().data(), picture_gradients_[from],
-                                     pass.latent_gradient ? grids_[0].gradient.data() : nullptr, wanted, rows.begin, rows.end);
+        const std::vector<Plane> input = synthesis_input();
+        const Picture output_gradient = picture_gradients_[shape_.residuals % 2];
+        for_strips(rows, kStrip, [&](int begin, int end) {
+            if (shape_.residuals > 0) layer_backward(0, begin, end);
+            kernels_.synthesise_backward(shape_, located_, input.data(), output_gradient,
+                                         pass.latent_gradient ? grids_[0].gradient.data() : nullptr, wanted, begin, end);
+        });
         pool_.synchronise();
         for (int k = 0; k < std::min(kSerialLevel, shape_.grids - 1); ++k) {
             upsample_backward(pass, k, worker, pool_.size());

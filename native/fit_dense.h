@@ -10,8 +10,7 @@
 namespace aquatint::AQT_ISA {
 
 constexpr int kTile = 8;
-// Sums held in registers: kOutputBlock outputs of two vectors each, or the products of 4 by kInputBlock channels.
-constexpr int kOutputBlock = kLanes == 16 ? 8 : 4;
+// The products of 4 outputs by this many inputs are summed in registers, of which AVX-512 has 32 and the others 16.
 constexpr int kInputBlock = kLanes == 16 ? 4 : 2;
 
 enum class Activation {
@@ -25,19 +24,19 @@ AQT_INLINE void dense_block(const float* weights, int stride, const float* bias,
                             int vectors) {
     for (int n = 0; n < vectors; n += 2) {
         Floats sum[kOutputs][2];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int o = 0; o < kOutputs; ++o) sum[o][0] = sum[o][1] = bias ? splat(bias[o]) : splat(0.0f);
         const float* w = weights;
         for (int i = 0; i < inputs; ++i, w += stride) {
             const Floats a = in[i * kTile + n], b = in[i * kTile + n + 1];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (int o = 0; o < kOutputs; ++o) {
                 const Floats weight = splat(w[o]);
                 sum[o][0] += weight * a;
                 sum[o][1] += weight * b;
             }
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int o = 0; o < kOutputs; ++o)
             for (int v = 0; v < 2; ++v) {
                 Floats& y = out[o * kTile + n + v];
@@ -58,8 +57,7 @@ AQT_INLINE void dense(const float* weights, const float* bias, const Floats* in,
             dense_block<kActivation, kOutputs>(weights + o, outputs, bias ? bias + o : nullptr, in, inputs, out + o * kTile,
                                                vectors);
     };
-    block.template operator()<kOutputBlock>();
-    if constexpr (kOutputBlock > 4) block.template operator()<4>();
+    block.template operator()<4>();
     block.template operator()<3>();
     block.template operator()<2>();
     block.template operator()<1>();
@@ -99,8 +97,11 @@ AQT_INLINE void accumulate_gradient(const Floats* delta, int outputs, const Floa
     for (; o + 4 <= outputs; o += 4) outer_rows<4>(delta + o * kTile, in, inputs, weight_sums + o * inputs, vectors);
     if (outputs - o == 3) outer_rows<3>(delta + o * kTile, in, inputs, weight_sums + o * inputs, vectors);
     if (outputs - o == 2) outer_rows<2>(delta + o * kTile, in, inputs, weight_sums + o * inputs, vectors);
-    for (o = 0; o < outputs; ++o)
-        for (int n = 0; n < vectors; ++n) bias_sums[o] += delta[o * kTile + n];
+    for (o = 0; o < outputs; ++o) {
+        Floats sum = splat(0.0f);
+        for (int n = 0; n < vectors; ++n) sum += delta[o * kTile + n];
+        bias_sums[o] += sum;
+    }
 }
 
 /// Adds the lanes of `count` sums to as many floats.

@@ -160,31 +160,35 @@ AQT_INLINE void gate_row(const ResidualLayer& layer, const Picture& input, const
     }
 }
 
-/// What row y of the filter sums' gradient adds to the gradients of the filters and the bias.
+/// The gradients of filters and bias, lane by lane.
 struct FilterSums {
     Floats weights[81] = {}, bias[3] = {};
 
+    /// Adds what a row contributes, `gated` being the gradient of its filter sums and `rows` what the filters saw.
     void add(const float* const (*rows)[3], const float* const* gated, int width) __attribute__((always_inline)) {
+        // As many rows of a filter at once as the registers hold sums for.
+        constexpr int kRows = kLanes == 16 ? 3 : 1;
         for (int c = 0; c < 3; ++c)
-            for (int i = 0; i < 3; ++i) {
-                Floats sums[3][3];
+            for (int first = 0; first < 3; first += kRows) {
+                Floats* const totals = weights + c * 9 + first * 3;
+                Floats sums[3][3 * kRows];
 #pragma GCC unroll 3
                 for (int o = 0; o < 3; ++o)
-#pragma GCC unroll 3
-                    for (int j = 0; j < 3; ++j) sums[o][j] = weights[o * 27 + c * 9 + i * 3 + j];
+#pragma GCC unroll 9
+                    for (int t = 0; t < 3 * kRows; ++t) sums[o][t] = totals[o * 27 + t];
                 for (int x = 0; x < width; x += kLanes) {
-                    const float* p = rows[c][i] + x - 1;
+                    const Floats g[3] = {load(gated[0] + x), load(gated[1] + x), load(gated[2] + x)};
+#pragma GCC unroll 9
+                    for (int t = 0; t < 3 * kRows; ++t) {
+                        const Floats a = load(rows[c][first + t / 3] + x + t % 3 - 1);
 #pragma GCC unroll 3
-                    for (int j = 0; j < 3; ++j) {
-                        const Floats a = load(p + j);
-#pragma GCC unroll 3
-                        for (int o = 0; o < 3; ++o) sums[o][j] += load(gated[o] + x) * a;
+                        for (int o = 0; o < 3; ++o) sums[o][t] += g[o] * a;
                     }
                 }
 #pragma GCC unroll 3
                 for (int o = 0; o < 3; ++o)
-#pragma GCC unroll 3
-                    for (int j = 0; j < 3; ++j) weights[o * 27 + c * 9 + i * 3 + j] = sums[o][j];
+#pragma GCC unroll 9
+                    for (int t = 0; t < 3 * kRows; ++t) totals[o * 27 + t] = sums[o][t];
             }
         for (int o = 0; o < 3; ++o)
             for (int x = 0; x < width; x += kLanes) bias[o] += load(gated[o] + x);

@@ -87,28 +87,27 @@ AQT_INLINE void halve_horizontally(const float* even, const float* odd, const fl
     out[width - 1] += at(sample, width) + at(sample, width + 1);
 }
 
-/// What row m of the doubled channel adds to the gradient of the taps: horizontally from `line`, the vertically doubled row,
-/// and vertically from `line_gradient`.
+/// Adds what row m of the doubled channel contributes to the gradient of the taps, lane by lane: horizontally from `line`,
+/// the vertically doubled row, and vertically from `line_gradient`.
 AQT_INLINE void add_tap_gradient(const Plane& coarse, int m, const float* line, const float* even, const float* odd,
-                                 const float* line_gradient, float* tap_gradient) {
-    Floats sums[4] = {};
-    Floats vertical[4] = {};
+                                 const float* line_gradient, Floats* sums) {
     const Stencil s = stencil(m, coarse.height);
     const float* rows[4];
     for (int t = 0; t < 4; ++t) rows[t] = coarse.data + s.sample[t] * coarse.stride;
+    Floats horizontal[4] = {}, vertical[4] = {};
     for (int x = 0; x < coarse.width; x += kLanes) {
         const Floats e = load(even + x), o = load(odd + x);
         const Floats before = load(line + x - 1), after = load(line + x + 1);
-        sums[0] += e * load(line + x - 2) + o * load(line + x + 2);
-        sums[1] += e * after + o * before;
-        sums[2] += e * before + o * after;
-        sums[3] += (e + o) * load(line + x);
+        horizontal[0] += e * load(line + x - 2) + o * load(line + x + 2);
+        horizontal[1] += e * after + o * before;
+        horizontal[2] += e * before + o * after;
+        horizontal[3] += (e + o) * load(line + x);
         const Floats g = keep_below(load(line_gradient + x), x, coarse.width);
         for (int t = 0; t < 4; ++t) vertical[t] += g * load(rows[t] + x);
     }
     for (int t = 0; t < 4; ++t) {
-        tap_gradient[t] += sum_of_lanes(sums[t]);
-        tap_gradient[s.tap[t]] += sum_of_lanes(vertical[t]);
+        sums[t] += horizontal[t];
+        sums[s.tap[t]] += vertical[t];
     }
 }
 
@@ -122,6 +121,7 @@ static void upsample_backward(Plane coarse, Plane fine_gradient, const float* ta
     constexpr int kReach = 8;
     float* ring[kReach];
     for (int i = 0; i < kReach; ++i) ring[i] = scratch_row(scratch, 3 + i, width);
+    Floats tap_sums[4] = {};
     int ready = max(2 * begin - 3, 0);
     for (int n = begin; n < end; ++n) {
         for (; ready < min(2 * n + 5, fine_gradient.height); ++ready) {
@@ -130,7 +130,7 @@ static void upsample_backward(Plane coarse, Plane fine_gradient, const float* ta
             halve_horizontally(even, odd, taps, width, gradient);
             if (tap_gradient && ready >= 2 * begin && ready < 2 * end) {
                 double_vertically(coarse, ready, taps, line);
-                add_tap_gradient(coarse, ready, line, even, odd, gradient, tap_gradient);
+                add_tap_gradient(coarse, ready, line, even, odd, gradient, tap_sums);
             }
         }
         if (!coarse_gradient) continue;
@@ -152,6 +152,8 @@ static void upsample_backward(Plane coarse, Plane fine_gradient, const float* ta
             store(out + x, sum);
         }
     }
+    if (tap_gradient)
+        for (int t = 0; t < 4; ++t) tap_gradient[t] += sum_of_lanes(tap_sums[t]);
 }
 
 }  // namespace aquatint::AQT_ISA
