@@ -67,6 +67,7 @@ class FakeCodec:
         target: Target,
         *,
         depth: int,
+        grayscale: bool,
         overhead: int,
         effort: int,
         threads: int,
@@ -102,7 +103,8 @@ class FakeCodec:
             raise CorruptStreamError(f"the payload has {len(raw)} bytes of samples, not {size}")
         levels = np.frombuffer(raw, "<u2").reshape(header.height, header.width, 3)
         samples = np.floor(levels / (2 ** payload[0] - 1) * (2**header.depth - 1) + 0.5)
-        return samples.astype(np.uint16 if header.depth == 16 else np.uint8)
+        samples = samples.astype(np.uint16 if header.depth == 16 else np.uint8)
+        return samples[..., 0] if header.grayscale else samples
 
     def describe(self, payload: bytes, header: Header) -> dict[str, object]:
         return {"multiplications_per_pixel": 0.0}

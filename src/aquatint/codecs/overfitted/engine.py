@@ -7,7 +7,7 @@ upsampling and synthesis turn all of them into the picture. The loss is
 
     distortion(picture) + lagrangian * bits / pixels
 
-and a step of Adam moves latents and networks, each with a learning rate of its own.
+and a step moves the latents by Adam and the networks by SOAP, each with a learning rate of its own.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Engine(Protocol):
         seed: int,
         distortion: Distortion | None = None,
     ) -> tuple[SupportsFloat, SupportsFloat]:
-        """One step of Adam; returns the distortion and the bits of all latents before it.
+        """One optimisation step; returns the distortion and the bits of all latents before it.
 
         Args:
             temperature: of the soft rounding, 0.01 to 100; or 0 for rounding, whose latents cannot move.
@@ -85,7 +85,7 @@ class Engine(Protocol):
         ...
 
     def reset_optimiser(self) -> None:
-        """Forgets the moments of Adam."""
+        """Forgets the moments of both optimisers."""
         ...
 
 

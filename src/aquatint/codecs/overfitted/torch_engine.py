@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import Distortion
+from aquatint.codecs.overfitted.torch_soap import Soap
 from aquatint.errors import UsageError
 
 # Causal neighbours as (row, column), in the order of FORMAT.md, 2.4.
@@ -142,15 +143,17 @@ class TorchEngine:
         _require("network_rate", network_rate, 0, 1)
         if latent_rate > 0 and temperature == 0:
             raise UsageError("hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0")
-        groups = ((self._latents, latent_rate), (self._parameters, network_rate))
-        for (variable, rate), group in zip(groups, self._optimiser.param_groups, strict=True):
+        for variable, rate in ((self._latents, latent_rate), (self._parameters, network_rate)):
             variable.requires_grad_(rate > 0)
             variable.grad = None
-            group["lr"] = rate
         value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion)
-        self._optimiser.step()
-        with torch.no_grad():
-            self._latents.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        if latent_rate > 0:
+            self._adam.param_groups[0]["lr"] = latent_rate
+            self._adam.step()
+            with torch.no_grad():
+                self._latents.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        if self._parameters.grad is not None:
+            self._soap.step(self._parameters, self._parameters.grad, network_rate)
         return value, bits
 
     def gradients(
@@ -174,7 +177,8 @@ class TorchEngine:
         return self._picture(self._grids(self._quantise(0, 0, 0))).clamp(0, 1).cpu().numpy()
 
     def reset_optimiser(self) -> None:
-        self._optimiser = torch.optim.Adam([{"params": [self._latents]}, {"params": [self._parameters]}], fused=True)
+        self._adam = torch.optim.Adam([self._latents], betas=(0.9, 0.99), fused=True)
+        self._soap = Soap(self._architecture, self._parameters.device)
 
     def _grids(self, flat: Tensor) -> list[Tensor]:
         return [part.view(shape) for part, shape in zip(flat.split(self._sizes), self._shapes, strict=True)]

@@ -1,0 +1,183 @@
+"""The overfitted codec as a whole: photographs there and back, targets, and pictures that are hard for a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aquatint
+from aquatint import Target, container, native
+from aquatint.codecs.overfitted import encoder, presets
+from aquatint.container import Chunk
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    peak = np.iinfo(a.dtype).max
+    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
+
+
+def payload_of(data: bytes) -> bytes:
+    return container.read(data)[1][Chunk.PAYLOAD]
+
+
+def compress(pixels: np.ndarray, effort: int = 2, **target: float) -> aquatint.Encoded:
+    return aquatint.compress(aquatint.from_array(pixels), Target(**target), effort=effort)  # type: ignore[arg-type]
+
+
+def test_reports_what_a_decoder_finds(photo: np.ndarray) -> None:
+    encoded = compress(photo, effort=4, quality=60)
+    decoded = np.asarray(aquatint.decode(encoded.data))
+    assert psnr(decoded, photo) == pytest.approx(encoded.report.psnr, abs=1e-3)
+    assert encoded.report.psnr > 25
+    real_bits = 8 * len(payload_of(encoded.data))
+    assert encoded.report.estimated_bits == pytest.approx(real_bits, rel=0.01, abs=64)
+
+
+@pytest.mark.parametrize("bpp", [0.4, 1.5])
+def test_bits_per_pixel_are_met(photo: np.ndarray, bpp: float) -> None:
+    assert compress(photo, effort=3, bpp=bpp).bpp == pytest.approx(bpp, rel=0.03)
+
+
+@pytest.mark.parametrize("size", [300, 900, 3000])
+def test_a_size_is_never_exceeded_and_used(photo: np.ndarray, size: int) -> None:
+    used = len(compress(photo, effort=3, size=size).data)
+    assert 0.95 * size <= used <= size
+
+
+def test_a_size_below_the_least_is_refused(photo: np.ndarray) -> None:
+    with pytest.raises(aquatint.UsageError, match="50 bytes"):
+        compress(photo, effort=1, size=50)
+
+
+def test_better_quality_takes_more_bytes_and_looks_better(photo: np.ndarray) -> None:
+    results = [compress(photo, quality=quality) for quality in (10, 35, 60, 85)]
+    sizes = [len(result.data) for result in results]
+    psnrs = [result.report.psnr for result in results]
+    assert sizes == sorted(sizes)
+    assert psnrs == sorted(psnrs)
+
+
+def test_more_effort_lowers_the_cost(photo: np.ndarray) -> None:
+    lagrangian = 2e-3
+    costs = []
+    for effort in (1, 3, 5):
+        result = compress(photo, effort=effort, lagrangian=lagrangian)
+        costs.append(10 ** (-result.report.psnr / 10) + lagrangian * result.bpp)
+    assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 17), (33, 65)])
+def test_any_size(shape: tuple[int, int]) -> None:
+    rows, columns = np.indices(shape)
+    pixels = np.stack([128 + 40 * np.sin(rows / 5), 100 + 2 * columns, 90 + rows + columns], axis=2).astype(np.uint8)
+    encoded = compress(pixels, quality=70)
+    decoded = np.asarray(aquatint.decode(encoded.data))
+    assert decoded.shape == pixels.shape
+    assert psnr(decoded, pixels) == pytest.approx(encoded.report.psnr, abs=1e-3)
+    assert encoded.report.psnr > 20
+
+
+def test_grayscale_and_depth_are_kept(photo: np.ndarray) -> None:
+    gray = photo[..., 1].astype(np.uint16) * 257
+    encoded = compress(gray, effort=3, quality=60)
+    decoded = np.asarray(aquatint.decode(encoded.data))
+    assert decoded.dtype == np.uint16
+    assert decoded.shape == gray.shape
+    assert psnr(decoded, gray) == pytest.approx(encoded.report.psnr, abs=1e-3)
+    assert encoded.report.psnr > 24
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("flat", np.full((64, 80, 3), 77, np.uint8)),
+        ("noise", np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)),
+        ("checkerboard", np.indices((64, 80)).sum(0)[..., None].repeat(3, 2).astype(np.uint8) % 2 * 255),
+    ],
+)
+def test_unnatural_pictures_do_not_blow_up(name: str, pixels: np.ndarray) -> None:
+    encoded = compress(pixels, quality=50)
+    decoded = np.asarray(aquatint.decode(encoded.data))
+    assert psnr(decoded, pixels) == pytest.approx(encoded.report.psnr, abs=1e-3)
+    assert encoded.report.psnr > {"flat": 40, "noise": 6, "checkerboard": 5}[name]
+    assert encoded.bpp < {"flat": 0.6, "noise": 8, "checkerboard": 4}[name]
+
+
+def test_equal_seeds_give_equal_files(small_photo: np.ndarray) -> None:
+    def encoded(seed: int) -> bytes:
+        return aquatint.encode(small_photo, quality=50, effort=1, seed=seed, threads=2)
+
+    assert encoded(3) == encoded(3)
+    assert encoded(3) != encoded(4)
+
+
+def test_progress_counts_to_the_end(small_photo: np.ndarray) -> None:
+    seen: list[aquatint.Progress] = []
+    aquatint.encode(small_photo, quality=50, effort=2, progress=seen.append)
+    assert [p.step for p in seen] == sorted(p.step for p in seen)
+    assert seen[-1].step == seen[-1].steps == presets.steps(2)
+    assert seen[-1].bpp > 0
+    assert seen[-1].seconds_left == 0
+
+
+def test_an_exception_in_progress_ends_the_fit(small_photo: np.ndarray) -> None:
+    def stop(progress: aquatint.Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        aquatint.encode(small_photo, quality=50, effort=5, progress=stop)
+
+
+def test_every_path_decodes_the_same(photo: np.ndarray) -> None:
+    data = compress(photo, effort=2, quality=70).data
+    height, width = photo.shape[:2]
+    payload = payload_of(data)
+    latents = native.decode_latents(payload, height, width, "portable")
+    picture = native.decode(payload, height, width, threads=1, isa="portable")
+    for isa in native.instruction_sets():
+        for got, expected in zip(native.decode_latents(payload, height, width, isa), latents, strict=True):
+            np.testing.assert_array_equal(got, expected)
+        for threads in (1, 2, 3):
+            other = native.decode(payload, height, width, threads=threads, isa=isa)
+            assert np.abs(other.astype(int) - picture).max() <= 1
+
+
+def test_both_engines_encode(small_photo: np.ndarray) -> None:
+    pytest.importorskip("torch", reason="the PyTorch engine needs torch")
+    picture = aquatint.from_array(small_photo)
+    results = [aquatint.compress(picture, Target(quality=60), effort=2, device=device) for device in ("cpu", "torch")]
+    assert results[1].report.psnr == pytest.approx(results[0].report.psnr, abs=1)
+    assert results[1].bpp == pytest.approx(results[0].bpp, rel=0.2)
+
+
+def test_the_dead_zone_is_found_by_bisection() -> None:
+    sizes = []
+
+    def size(dead_zone: float) -> float:
+        sizes.append(dead_zone)
+        return 100 - 50 * dead_zone
+
+    assert encoder.dead_zone_for(size, 90) == pytest.approx(0.2, abs=1e-3)
+    assert size(encoder.dead_zone_for(size, 90)) <= 90
+
+
+def test_damage_anywhere_is_noticed(small_photo: np.ndarray) -> None:
+    data = aquatint.encode(small_photo, quality=60, effort=1)
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << (position % 8)
+        with pytest.raises(aquatint.FileFormatError):
+            aquatint.decode(bytes(damaged))
+        with pytest.raises(aquatint.FileFormatError):
+            aquatint.decode(data[:position])
+
+
+def test_kodak_at_a_third_of_a_bit(kodak: list[Path]) -> None:
+    picture = aquatint.read(kodak[22])
+    crop = np.asarray(picture)[100:228, 200:392]
+    encoded = compress(crop, effort=4, bpp=0.5)
+    assert encoded.bpp == pytest.approx(0.5, rel=0.03)
+    assert encoded.report.psnr > 26
