@@ -2,7 +2,7 @@
 # the active one) and defines `install`, which installs exactly the versions of constraints.txt.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ -z "${VIRTUAL_ENV:-}" ]; then
-  [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
+  [ -x .venv/bin/pip ] || "${PYTHON:-python3}" -m venv .venv
   export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
 fi
 if ! command -v "${CXX:-c++}" >/dev/null; then
