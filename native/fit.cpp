@@ -4,15 +4,15 @@
 
 namespace aquatint {
 
-#define AQT_DECLARE(isa) namespace isa { extern const FitKernels kFitKernels; }
-AQT_DECLARE(portable)
-#ifdef AQT_HAS_AVX2
-AQT_DECLARE(avx2)
-#endif
-#ifdef AQT_HAS_AVX512
-AQT_DECLARE(avx512)
-#endif
-#undef AQT_DECLARE
+namespace portable {
+extern const FitKernels kFitKernels;
+}
+namespace avx2 {
+extern const FitKernels kFitKernels;
+}
+namespace avx512 {
+extern const FitKernels kFitKernels;
+}
 
 const FitKernels& fit_kernels(Isa isa) {
 #ifdef AQT_HAS_AVX512
@@ -60,7 +60,7 @@ std::size_t parameter_count(const NetworkShape& s) {
     return 2 * inputs * inputs + 4 * inputs + 2 + 4 * (s.grids - 1) + s.hidden * (s.grids + 4) + 3 + 84 * s.residuals;
 }
 
-/// The parameter matrices for the optimiser; vectors and the upsampling's taps, which share no rows, count as single rows.
+/// The parameter matrices for the optimiser; vectors and the upsampling's taps count as single rows.
 std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
     const int inputs = s.context + s.parents;
     std::vector<ParameterMatrix> matrices;
@@ -80,7 +80,8 @@ std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
 }
 
 Adam adam_step(float rate, int steps) {
-    return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))), static_cast<float>(1 / (1 - std::pow(0.99, steps)))};
+    return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))),
+            static_cast<float>(1 / (1 - std::pow(0.99, steps)))};
 }
 
 void zero_rows(const OwnedPlane& plane, Range rows) {
@@ -103,10 +104,16 @@ void for_shared_channels(int channels, int rows, int worker, int parts, const Jo
 }  // namespace
 
 Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, int threads, Isa isa)
-    : kernels_(fit_kernels(isa)), shape_(shape), parameters_(parameter_count(shape)), gradient_(parameters_.size()),
-      soap_(parameter_matrices(shape), static_cast<int>(parameters_.size())), located_(locate<const float>(shape, parameters_.data())),
-      target_(height, width), pool_(std::clamp(threads, 1, (height + 15) / 16)) {
-    for (int k = 0; k < shape.grids; ++k) grids_.emplace_back((height + (1 << k) - 1) >> k, (width + (1 << k) - 1) >> k);
+    : kernels_(fit_kernels(isa)),
+      shape_(shape),
+      parameters_(parameter_count(shape)),
+      gradient_(parameters_.size()),
+      soap_(parameter_matrices(shape), static_cast<int>(parameters_.size())),
+      located_(locate<const float>(shape, parameters_.data())),
+      target_(height, width),
+      pool_(std::clamp(threads, 1, (height + 15) / 16)) {
+    for (int k = 0; k < shape.grids; ++k)
+        grids_.emplace_back((height + (1 << k) - 1) >> k, (width + (1 << k) - 1) >> k);
     for (int k = 0; k + 1 < shape.grids; ++k) {
         auto& planes = upsampled_.emplace_back();
         auto& gradients = upsampled_gradient_.emplace_back();
@@ -118,8 +125,10 @@ Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, 
     for (int i = 0; i <= shape.residuals; ++i) layers_.emplace_back(height, width);
     for (int i = 0; i < 2; ++i) picture_gradients_.emplace_back(height, width);
     for (int c = 0; c < 3; ++c)
-        for (int y = 0; y < height; ++y) std::copy_n(pixels + (std::size_t(c) * height + y) * width, width, target_.channels[c].row(y));
-    for (int worker = 0; worker < pool_.size(); ++worker) workers_.emplace_back(grids_, parameters_.size(), worker, pool_.size());
+        for (int y = 0; y < height; ++y)
+            std::copy_n(pixels + (std::size_t(c) * height + y) * width, width, target_.channels[c].row(y));
+    for (int worker = 0; worker < pool_.size(); ++worker)
+        workers_.emplace_back(grids_, parameters_.size(), worker, pool_.size());
 }
 
 // Forward.
@@ -154,8 +163,8 @@ void Fit::quantise(const Pass& pass, int worker) {
         const Quantiser quantiser{pass.temperature, pass.noise, pass.seed, static_cast<uint32_t>(k)};
         const Range rows = rows_of(worker, k);
         const Grid& grid = grids_[k];
-        kernels_.quantise(quantiser, grid.latents, grid.values, pass.latent_gradient ? grid.slopes.data() : nullptr, rows.begin,
-                          rows.end);
+        kernels_.quantise(quantiser, grid.latents, grid.values, pass.latent_gradient ? grid.slopes.data() : nullptr,
+                          rows.begin, rows.end);
     }
 }
 
@@ -209,7 +218,8 @@ void Fit::synthesise(int worker) {
     const std::vector<Plane> input = synthesis_input();
     for_strips(rows_of(worker, 0), kStrip, [&](int begin, int end) {
         for (int c = 0; c + 1 < shape_.grids; ++c)
-            kernels_.upsample(upsampling_source(0, c), upsampled_[0][c], located_.taps, begin, end, workers_[worker].scratch.data());
+            kernels_.upsample(upsampling_source(0, c), upsampled_[0][c], located_.taps, begin, end,
+                              workers_[worker].scratch.data());
         kernels_.synthesise(shape_, located_, input.data(), layers_[0], begin, end);
     });
 }
@@ -244,7 +254,8 @@ bool Fit::import_gradient(const float* planes) {
     const auto finite = [](float x) { return std::isfinite(x); };
     if (!std::all_of(planes, planes + 3 * pixels(), finite)) return false;
     for (int c = 0; c < 3; ++c)
-        for (int y = 0; y < height(); ++y, planes += width()) std::copy_n(planes, width(), picture_gradients_[0].channels[c].row(y));
+        for (int y = 0; y < height(); ++y, planes += width())
+            std::copy_n(planes, width(), picture_gradients_[0].channels[c].row(y));
     return true;
 }
 
@@ -271,7 +282,8 @@ void Fit::backward(const Pass& pass) {
         for_strips(rows, kStrip, [&](int begin, int end) {
             if (shape_.residuals > 0) layer_backward(0, begin, end);
             kernels_.synthesise_backward(shape_, located_, input.data(), output_gradient,
-                                         pass.latent_gradient ? grids_[0].gradient.data() : nullptr, wanted, begin, end);
+                                         pass.latent_gradient ? grids_[0].gradient.data() : nullptr, wanted, begin,
+                                         end);
         });
         pool_.synchronise();
         for (int k = 0; k < std::min(kSerialLevel, shape_.grids - 1); ++k) {
@@ -292,13 +304,14 @@ void Fit::upsample_backward(const Pass& pass, int k, int worker, int parts) {
     Worker& own = workers_[worker];
     float* const tap_gradient = pass.network_gradient ? locate(shape_, own.gradient.data()).taps + 4 * k : nullptr;
     const auto& fine = k == 0 ? upsampled_[0] : upsampled_gradient_[k];
-    for_shared_channels(shape_.grids - 1 - k, grids_[k + 1].height, worker, parts, [&](int channel, int begin, int end) {
-        const bool is_grid = channel == 0;  // whose gradient has the rate's part already
-        float* coarse = is_grid ? grids_[k + 1].gradient.data() : upsampled_gradient_[k + 1][channel - 1].data();
-        if (is_grid && !pass.latent_gradient) coarse = nullptr;
-        kernels_.upsample_backward(upsampling_source(k, channel), fine[channel], located_.taps + 4 * k, coarse, is_grid,
-                                   tap_gradient, begin, end, own.scratch.data());
-    });
+    for_shared_channels(
+        shape_.grids - 1 - k, grids_[k + 1].height, worker, parts, [&](int channel, int begin, int end) {
+            const bool is_grid = channel == 0;  // whose gradient has the rate's part already
+            float* coarse = is_grid ? grids_[k + 1].gradient.data() : upsampled_gradient_[k + 1][channel - 1].data();
+            if (is_grid && !pass.latent_gradient) coarse = nullptr;
+            kernels_.upsample_backward(upsampling_source(k, channel), fine[channel], located_.taps + 4 * k, coarse,
+                                       is_grid, tap_gradient, begin, end, own.scratch.data());
+        });
 }
 
 // Adds what other workers found for the rows that this worker owns, in the order of the workers.
@@ -316,7 +329,8 @@ void Fit::collect_latent_gradient(int worker) {
         for (int other = 0; other < pool_.size(); ++other) {
             const Range rows = rows_of(other, k);
             if (rows.begin < rows.end) add(workers_[other].above[k], rows.begin - kContextRows);
-            if (k > 0 && shape_.parents > 0) add(workers_[other].coarser[k - 1], (rows_of(other, k - 1).begin >> 1) - 1);
+            if (k > 0 && shape_.parents > 0)
+                add(workers_[other].coarser[k - 1], (rows_of(other, k - 1).begin >> 1) - 1);
         }
     }
 }

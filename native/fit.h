@@ -1,5 +1,5 @@
-// The fit of an overfitted codec to one picture: networks and latents, the steps of gradient descent on them, and how the
-// work of a step is shared between threads. Free of Python.
+// The fit of an overfitted codec to one picture: networks and latents, the steps of gradient descent on them, and how
+// the work of a step is shared between threads. Free of Python.
 #pragma once
 #include <cstdint>
 #include <vector>

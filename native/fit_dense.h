@@ -1,9 +1,9 @@
 // Small dense layers over tiles of pixels, forward and backward.
 //
-// A tile holds kTile vectors of pixels for every channel: vector n of channel c is tile[c * kTile + n]. Lanes are pixels,
-// weights are broadcast. Matrices are stored with the inputs as rows, [input][output], so that the weights of a block of
-// outputs lie next to each other: a forward pass wants the transpose of FORMAT.md's [output][input], a backward pass the
-// matrix as it is.
+// A tile holds kTile vectors of pixels for every channel: vector n of channel c is tile[c * kTile + n]. Lanes are
+// pixels, weights are broadcast. Matrices are stored with the inputs as rows, [input][output], so that the weights of a
+// block of outputs lie next to each other: a forward pass wants the transpose of FORMAT.md's [output][input], a
+// backward pass the matrix as it is.
 #pragma once
 #include "simd_math.h"
 
@@ -13,6 +13,11 @@ constexpr int kTile = 8;
 // The products of 4 outputs by this many inputs are summed in registers, of which AVX-512 has 32 and the others 16.
 constexpr int kInputBlock = kLanes == 16 ? 4 : 2;
 
+/// How many vectors a tile of a row has from column x on, always an even number.
+AQT_INLINE int vectors_of_tile(int x, int width) {
+    return min(kTile, 2 * ((width - x + 2 * kLanes - 1) / (2 * kLanes)));
+}
+
 enum class Activation {
     none,
     relu,
@@ -20,8 +25,8 @@ enum class Activation {
 };
 
 template <Activation kActivation, int kOutputs>
-AQT_INLINE void dense_block(const float* weights, int stride, const float* bias, const Floats* in, int inputs, Floats* out,
-                            int vectors) {
+AQT_INLINE void dense_block(const float* weights, int stride, const float* bias, const Floats* in, int inputs,
+                            Floats* out, int vectors) {
     for (int n = 0; n < vectors; n += 2) {
         Floats sum[kOutputs][2];
 #pragma GCC unroll 4
@@ -54,8 +59,8 @@ AQT_INLINE void dense(const float* weights, const float* bias, const Floats* in,
     int o = 0;
     const auto block = [&]<int kOutputs>() __attribute__((always_inline)) {
         for (; o + kOutputs <= outputs; o += kOutputs)
-            dense_block<kActivation, kOutputs>(weights + o, outputs, bias ? bias + o : nullptr, in, inputs, out + o * kTile,
-                                               vectors);
+            dense_block<kActivation, kOutputs>(weights + o, outputs, bias ? bias + o : nullptr, in, inputs,
+                                               out + o * kTile, vectors);
     };
     block.template operator()<4>();
     block.template operator()<3>();
@@ -89,8 +94,8 @@ AQT_INLINE void outer_rows(const Floats* delta, const Floats* in, int inputs, Fl
     for (; i < inputs; ++i) outer_block<kOutputs, 1>(delta, in + i * kTile, sums + i, inputs, vectors);
 }
 
-/// The gradients of a layer's weights, [outputs][inputs], and bias, lane by lane: what its outputs' gradient `delta` and its
-/// inputs add to them.
+/// The gradients of a layer's weights, [outputs][inputs], and bias, lane by lane: what its outputs' gradient `delta`
+/// and its inputs add to them.
 AQT_INLINE void accumulate_gradient(const Floats* delta, int outputs, const Floats* in, int inputs, Floats* weight_sums,
                                     Floats* bias_sums, int vectors) {
     int o = 0;

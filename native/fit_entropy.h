@@ -13,9 +13,9 @@ struct Offset {
     int row, column;
 };
 
-constexpr Offset kContext[kMaxInputs] = {
-    {0, -1},  {-1, 0}, {-1, -1}, {-1, 1}, {0, -2},  {-2, 0}, {-1, -2}, {-1, 2}, {-2, -1}, {-2, 1}, {0, -3},  {-3, 0},
-    {-2, -2}, {-2, 2}, {-1, -3}, {-1, 3}, {-3, -1}, {-3, 1}, {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2}, {-1, 4}};
+constexpr Offset kContext[kMaxInputs] = {{0, -1},  {-1, 0}, {-1, -1}, {-1, 1}, {0, -2},  {-2, 0},  {-1, -2}, {-1, 2},
+                                         {-2, -1}, {-2, 1}, {0, -3},  {-3, 0}, {-2, -2}, {-2, 2},  {-1, -3}, {-1, 3},
+                                         {-3, -1}, {-3, 1}, {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2},  {-1, 4}};
 
 constexpr float kLeastLogScale = -5.0f, kGreatestLogScale = 6.875f;
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.69314718f;
@@ -26,8 +26,8 @@ AQT_INLINE Floats laplace_bits(Floats y, Floats mean, Floats log_scale, Floats& 
     const Floats sharpness = exp2(-clamped);  // 1 / b
     const Floats d = y - mean;
     const Floats a = abs(d);
-    // The distribution's tails beyond the interval's ends, doubled. Away from the mean both ends lie on one side, and the mass
-    // is the difference of two tails; 1 minus something would lose it in rounding.
+    // The distribution's tails beyond the interval's ends, doubled. Away from the mean both ends lie on one side, and
+    // the mass is the difference of two tails; 1 minus something would lose it in rounding.
     const Floats near = exp2(abs(a - 0.5f) * sharpness * -kLog2e);
     const Floats far = exp2((a + 0.5f) * sharpness * -kLog2e);
     const Floats mass = select(a < splat(0.5f), 1.0f - 0.5f * (near + far), 0.5f * (near - far));
@@ -42,7 +42,7 @@ AQT_INLINE Floats laplace_bits(Floats y, Floats mean, Floats log_scale, Floats& 
 
 /// The entropy network's matrices as the passes multiply with them.
 struct EntropyWeights {
-    float w1[kMaxInputs * kMaxInputs], w2[kMaxInputs * kMaxInputs];                    // W + 1, [output][input]
+    float w1[kMaxInputs * kMaxInputs], w2[kMaxInputs * kMaxInputs];  // W + 1, [output][input]
     float w1_transposed[kMaxInputs * kMaxInputs], w2_transposed[kMaxInputs * kMaxInputs];
     float w3_transposed[kMaxInputs * 2];
 
@@ -60,7 +60,8 @@ struct EntropyWeights {
 
 /// Lane by lane sums of the parameters' gradients.
 struct EntropySums {
-    Floats w1[kMaxInputs * kMaxInputs], b1[kMaxInputs], w2[kMaxInputs * kMaxInputs], b2[kMaxInputs], w3[2 * kMaxInputs], b3[2];
+    Floats w1[kMaxInputs * kMaxInputs], b1[kMaxInputs], w2[kMaxInputs * kMaxInputs], b2[kMaxInputs], w3[2 * kMaxInputs],
+        b3[2];
 };
 
 /// The inputs of the network for a tile of latents from (y, x) on.
@@ -79,7 +80,8 @@ AQT_INLINE void gather_context(const RatePass& pass, int y, int x, int vectors, 
         const int row = (y >> 1) + (parent < 2 ? 0 : y % 2 ? 1 : -1);
         const int side = parent % 2;  // its column is that of the parent, or the one beside it that is nearer
         const float* p = pass.coarser.data + row * pass.coarser.stride + x / 2;
-        for (int n = 0; n < vectors; n += 2, p += kLanes) interleave(load(p - side), load(p + side), out[n], out[n + 1]);
+        for (int n = 0; n < vectors; n += 2, p += kLanes)
+            interleave(load(p - side), load(p + side), out[n], out[n + 1]);
     }
 }
 
@@ -123,7 +125,7 @@ static double rate(const RatePass& pass, int begin, int end) {
         const float* row = pass.values.data + y * pass.values.stride;
         Floats row_bits = splat(0.0f);
         for (int x = 0; x < width; x += kTile * kLanes) {
-            const int vectors = min(kTile, 2 * ((width - x + 2 * kLanes - 1) / (2 * kLanes)));
+            const int vectors = vectors_of_tile(x, width);
             gather_context(pass, y, x, vectors, context);
             dense<Activation::relu>(weights.w1_transposed, p.b1, context, inputs, first, inputs, vectors);
             dense<Activation::relu>(weights.w2_transposed, p.b2, first, inputs, second, inputs, vectors);
@@ -131,7 +133,8 @@ static double rate(const RatePass& pass, int begin, int end) {
             for (int n = 0; n < vectors; ++n) {
                 const int column = x + n * kLanes;
                 Floats by_mean, by_log_scale;
-                const Floats value_bits = laplace_bits(load(row + column), output[n], output[kTile + n], by_mean, by_log_scale);
+                const Floats value_bits =
+                    laplace_bits(load(row + column), output[n], output[kTile + n], by_mean, by_log_scale);
                 row_bits += keep_below(value_bits, column, width);
                 output_gradient[n] = keep_below(pass.weight * by_mean, column, width);
                 output_gradient[kTile + n] = keep_below(pass.weight * by_log_scale, column, width);

@@ -13,9 +13,9 @@ namespace aquatint {
 constexpr int kMaxGrids = 9;
 constexpr int kMaxHidden = 64;
 constexpr int kMaxInputs = 24;
-constexpr int kContextRows = 3;    // rows above a latent that its context reaches
-constexpr int kMargin = 16;        // floats before every row of a plane, at least as many as any stage reads there
-constexpr int kRowUnit = 32;       // rows are padded to a multiple of this: two of the widest vectors
+constexpr int kContextRows = 3;  // rows above a latent that its context reaches
+constexpr int kMargin = 16;      // floats before every row of a plane, at least as many as any stage reads there
+constexpr int kRowUnit = 32;     // rows are padded to a multiple of this: two of the widest vectors
 constexpr float kLatentLimit = 511.0f;
 
 /// Rows of floats with margins. Row y starts at data + y * stride; the floats between its end and the next row's start
@@ -51,17 +51,18 @@ struct Quantiser {
 struct RatePass {
     NetworkShape shape;
     Parameters<const float> parameters;
-    Plane values;                // the grid, zero outside for kContextRows rows above and kMargin columns
-    Plane coarser;               // the next coarser grid, zero outside by one row and column; null for the coarsest
-    float weight;                // what a bit costs in the loss
-    Parameters<float>* gradient; // of the entropy network's parameters; added to
-    int first_row;               // the first row of this worker, which owns the gradient's rows from there
-    float* value_gradient;       // as values.data; rows from first_row on, added to
-    float* above;                // row first_row - kContextRows of a plane of the worker's own: what falls above; added to
-    float* coarser_gradient;     // row (first_row >> 1) - 1 of a plane of the worker's own; added to
+    Plane values;                 // the grid, zero outside for kContextRows rows above and kMargin columns
+    Plane coarser;                // the next coarser grid, zero outside by one row and column; null for the coarsest
+    float weight;                 // what a bit costs in the loss
+    Parameters<float>* gradient;  // of the entropy network's parameters; added to
+    int first_row;                // the first row of this worker, which owns the gradient's rows from there
+    float* value_gradient;        // as values.data; rows from first_row on, added to
+    float* above;             // row first_row - kContextRows of a plane of the worker's own: what falls above; added to
+    float* coarser_gradient;  // row (first_row >> 1) - 1 of a plane of the worker's own; added to
 };
 
-/// One layer of the synthesis's tail: output = input + relu(conv3x3(input) + bias), or without the relu if it is the last.
+/// One layer of the synthesis's tail: output = input + relu(conv3x3(input) + bias), or without the relu if it is the
+/// last.
 struct ResidualLayer {
     const float* weights;  // [3][3][3][3]
     const float* bias;     // [3]
@@ -83,8 +84,8 @@ struct FitKernels {
     /// Rows of fine = doubled coarse. scratch: 2 (coarse.width + 64) floats.
     void (*upsample)(Plane coarse, Plane fine, const float* taps, int begin, int end, float* scratch);
 
-    /// The transpose of upsample. Rows begin to end of coarse_gradient (left out if null; added to or set) and the part of
-    /// the taps' gradient (left out if null; added to) that belongs to them. scratch: 12 (coarse.width + 64) floats.
+    /// The transpose of upsample. Rows begin to end of coarse_gradient (left out if null; added to or set) and the part
+    /// of the taps' gradient (left out if null; added to) that belongs to them. scratch: 12 (coarse.width + 64) floats.
     void (*upsample_backward)(Plane coarse, Plane fine_gradient, const float* taps, float* coarse_gradient, bool add,
                               float* tap_gradient, int begin, int end, float* scratch);
 
@@ -92,15 +93,16 @@ struct FitKernels {
     void (*synthesise)(const NetworkShape&, const Parameters<const float>&, const Plane* upsampled, Picture output,
                        int begin, int end);
 
-    /// Gradients of synthesise. That of the finest grid is added to finest_gradient (laid out as upsampled[0]), those of
-    /// the others replace the upsampled values.
+    /// Gradients of synthesise. That of the finest grid is added to finest_gradient (laid out as upsampled[0]), those
+    /// of the others replace the upsampled values.
     void (*synthesise_backward)(const NetworkShape&, const Parameters<const float>&, const Plane* upsampled,
                                 Picture output_gradient, float* finest_gradient, Parameters<float>* gradient, int begin,
                                 int end);
 
     void (*residual)(const ResidualLayer&, Picture input, Picture output, int begin, int end);
 
-    /// Gradients of residual; those of weights and bias are left out if null and added to. scratch: 12 (width + 64) floats.
+    /// Gradients of residual; those of weights and bias are left out if null and added to. scratch: 12 (width + 64)
+    /// floats.
     void (*residual_backward)(const ResidualLayer&, Picture input, Picture output, Picture output_gradient,
                               Picture input_gradient, float* weight_gradient, float* bias_gradient, int begin, int end,
                               float* scratch);

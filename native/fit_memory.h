@@ -34,8 +34,11 @@ private:
 class OwnedPlane {
 public:
     OwnedPlane(int height, int width, int above = 0)
-        : stride_(kMargin + (width + kRowUnit - 1) / kRowUnit * kRowUnit), height_(height), width_(width),
-          offset_(above * stride_ + kMargin), memory_((height + above + 1) * stride_ + kMargin + kRowUnit) {}
+        : stride_(kMargin + (width + kRowUnit - 1) / kRowUnit * kRowUnit),
+          height_(height),
+          width_(width),
+          offset_(above * stride_ + kMargin),
+          memory_((height + above + 1) * stride_ + kMargin + kRowUnit) {}
 
     operator Plane() const { return {data(), stride_, height_, width_}; }
     float* data() const { return memory_.data() + offset_; }
@@ -61,8 +64,14 @@ public:
 /// A grid of latents, what the quantisation proxy makes of them, and the state of their optimiser.
 struct Grid {
     Grid(int height, int width)
-        : height(height), width(width), latents(height, width), values(height, width, kContextRows), slopes(height, width),
-          gradient(height, width), mean(height, width), square(height, width) {}
+        : height(height),
+          width(width),
+          latents(height, width),
+          values(height, width, kContextRows),
+          slopes(height, width),
+          gradient(height, width),
+          mean(height, width),
+          square(height, width) {}
 
     int height, width;
     OwnedPlane latents, values, slopes, gradient, mean, square;

@@ -6,8 +6,8 @@
 
 namespace aquatint::AQT_ISA {
 
-static void adam(const Adam& step, const float* gradient, const float* slopes, float* latents, float* mean, float* square,
-                 int width) {
+static void adam(const Adam& step, const float* gradient, const float* slopes, float* latents, float* mean,
+                 float* square, int width) {
     for (int x = 0; x < width; x += kLanes) {
         const Floats g = load(gradient + x) * load(slopes + x);
         const Floats m = 0.9f * load(mean + x) + 0.1f * g;

@@ -11,8 +11,6 @@ AQT_INLINE void replicate_ends(float* row, int width) {
     row[width] = row[width - 1];
 }
 
-AQT_INLINE int vectors_of_tile(int x, int width) { return min(kTile, 2 * ((width - x + 2 * kLanes - 1) / (2 * kLanes))); }
-
 AQT_INLINE void load_tile(const Plane* planes, int count, int y, int x, int vectors, Floats* tile) {
     for (int c = 0; c < count; ++c)
         for (int n = 0; n < vectors; ++n)
@@ -23,8 +21,8 @@ AQT_INLINE void store_tile(const Plane& plane, int y, int x, int vectors, const 
     for (int n = 0; n < vectors; ++n) store(plane.data + y * plane.stride + x + n * kLanes, channel[n]);
 }
 
-static void synthesise(const NetworkShape& shape, const Parameters<const float>& p, const Plane* upsampled, Picture output,
-                       int begin, int end) {
+static void synthesise(const NetworkShape& shape, const Parameters<const float>& p, const Plane* upsampled,
+                       Picture output, int begin, int end) {
     const int width = upsampled[0].width;
     float s1_transposed[kMaxGrids * kMaxHidden], s2_transposed[kMaxHidden * 3];
     transpose(p.s1, shape.hidden, shape.grids, s1_transposed);
@@ -80,8 +78,8 @@ static void synthesise_backward(const NetworkShape& shape, const Parameters<cons
     }
 }
 
-/// The sum of a 3x3 filter bank over three channels for kVectors vectors of pixels from column x on. rows[channel][row] are the
-/// rows that the filters see, weights are [output][channel][row][column].
+/// The sum of a 3x3 filter bank over three channels for kVectors vectors of pixels from column x on. rows[channel][row]
+/// are the rows that the filters see, weights are [output][channel][row][column].
 template <int kVectors>
 AQT_INLINE void convolve(const float* const (*rows)[3], int x, const float* weights, Floats (*sums)[kVectors]) {
     for (int c = 0; c < 3; ++c)
@@ -142,7 +140,8 @@ static void residual(const ResidualLayer& layer, Picture input, Picture output, 
     }
 }
 
-/// The gradient of a layer's filter sums in row y: that of its output, where the relu let it through, with zeros around the row.
+/// The gradient of a layer's filter sums in row y: that of its output, where the relu let it through, with zeros around
+/// the row.
 AQT_INLINE void gate_row(const ResidualLayer& layer, const Picture& input, const Picture& output,
                          const Picture& output_gradient, int y, float* const* gated) {
     for (int c = 0; c < 3; ++c) {
@@ -197,8 +196,8 @@ struct FilterSums {
 
 /// The filters of the transposed convolution, [channel][output][row][column], for the rows of a picture.
 ///
-/// The transpose of reading a replicated row is to add to the nearest one. At the top, where no gradient comes from above, the
-/// place of that row is taken by what row 0 contributed to its replica; at the bottom likewise.
+/// The transpose of reading a replicated row is to add to the nearest one. At the top, where no gradient comes from
+/// above, the place of that row is taken by what row 0 contributed to its replica; at the bottom likewise.
 AQT_INLINE void transpose_filters(const float* weights, bool top, bool bottom, float* transposed) {
     for (int o = 0; o < 3; ++o)
         for (int c = 0; c < 3; ++c)
@@ -220,7 +219,8 @@ static void residual_backward(const ResidualLayer& layer, Picture input, Picture
     FilterSums sums;
     int ready = max(begin - 1, 0);
     for (int y = begin; y < end; ++y) {
-        for (; ready < min(y + 2, height); ++ready) gate_row(layer, input, output, output_gradient, ready, ring[ready % 4]);
+        for (; ready < min(y + 2, height); ++ready)
+            gate_row(layer, input, output, output_gradient, ready, ring[ready % 4]);
         float transposed[81];
         transpose_filters(layer.weights, y == 0, y == height - 1, transposed);
         const float* gradients[3][3];
@@ -271,7 +271,8 @@ static double squared_error(Picture image, Picture target, const Picture* gradie
                 const Floats clamped = min(max(load(a.data + y * a.stride + x), splat(0.0f)), splat(1.0f));
                 const Floats error = keep_below(clamped - load(b.data + y * b.stride + x), x, a.width);
                 row_sum += error * error;
-                if (gradient) store(gradient->channels[c].data + y * gradient->channels[c].stride + x, 2.0f * scale * error);
+                if (gradient)
+                    store(gradient->channels[c].data + y * gradient->channels[c].stride + x, 2.0f * scale * error);
             }
             sum += sum_of_lanes(row_sum);
         }

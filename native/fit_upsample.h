@@ -38,8 +38,8 @@ AQT_INLINE void double_vertically(const Plane& coarse, int m, const float* taps,
         weights[t] = splat(taps[s.tap[t]]);
     }
     for (int x = 0; x < coarse.width; x += kLanes)
-        store(out + x, weights[0] * load(rows[0] + x) + weights[1] * load(rows[1] + x) + weights[2] * load(rows[2] + x) +
-                           weights[3] * load(rows[3] + x));
+        store(out + x, weights[0] * load(rows[0] + x) + weights[1] * load(rows[1] + x) +
+                           weights[2] * load(rows[2] + x) + weights[3] * load(rows[3] + x));
     out[-2] = out[-1] = out[0];
     out[coarse.width] = out[coarse.width + 1] = out[coarse.width - 1];
 }
@@ -61,7 +61,8 @@ static void upsample(Plane coarse, Plane fine, const float* taps, int begin, int
     }
 }
 
-/// Splits a row of the doubled channel's gradient into its even and odd columns, as lines of `width` samples with zeros around.
+/// Splits a row of the doubled channel's gradient into its even and odd columns, as lines of `width` samples with zeros
+/// around.
 AQT_INLINE void split_columns(const Plane& fine, int m, int width, float* even, float* odd) {
     const float* row = fine.data + m * fine.stride;
     for (int x = 0; x < width; x += kLanes) {
@@ -87,8 +88,8 @@ AQT_INLINE void halve_horizontally(const float* even, const float* odd, const fl
     out[width - 1] += at(sample, width) + at(sample, width + 1);
 }
 
-/// Adds what row m of the doubled channel contributes to the gradient of the taps, lane by lane: horizontally from `line`,
-/// the vertically doubled row, and vertically from `line_gradient`.
+/// Adds what row m of the doubled channel contributes to the gradient of the taps, lane by lane: horizontally from
+/// `line`, the vertically doubled row, and vertically from `line_gradient`.
 AQT_INLINE void add_tap_gradient(const Plane& coarse, int m, const float* line, const float* even, const float* odd,
                                  const float* line_gradient, Floats* sums) {
     const Stencil s = stencil(m, coarse.height);
@@ -117,7 +118,8 @@ static void upsample_backward(Plane coarse, Plane fine_gradient, const float* ta
     float* line = scratch_row(scratch, 0, width);
     float* even = scratch_row(scratch, 1, width);
     float* odd = scratch_row(scratch, 2, width);
-    // Row n of the coarse channel went into the eight rows 2n-3 to 2n+4 of the doubled one; a ring holds their gradients.
+    // Row n of the coarse channel went into the eight rows 2n-3 to 2n+4 of the doubled one; a ring holds their
+    // gradients.
     constexpr int kReach = 8;
     float* ring[kReach];
     for (int i = 0; i < kReach; ++i) ring[i] = scratch_row(scratch, 3 + i, width);

@@ -38,7 +38,8 @@ void require_between(const char* name, double value, double low, double high) {
         std::snprintf(buffer, sizeof buffer, "%g", x);
         return std::string(buffer);
     };
-    require(value >= low && value <= high, std::string(name) + " must be from " + text(low) + " to " + text(high) + ", not " + text(value));
+    require(value >= low && value <= high,
+            std::string(name) + " must be from " + text(low) + " to " + text(high) + ", not " + text(value));
 }
 
 template <class T>
@@ -64,7 +65,8 @@ Array to_array(const std::vector<float>& values) {
 
 class Fitter {
 public:
-    Fitter(const Pixels& pixels, int grids, int context, int parents, int hidden, int residuals, int threads, const std::string& isa)
+    Fitter(const Pixels& pixels, int grids, int context, int parents, int hidden, int residuals, int threads,
+           const std::string& isa)
         : fit_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
                checked({grids, context, parents, hidden, residuals}), checked_threads(threads), choose_isa(isa)),
           picture_(3 * fit_.pixels()) {}
@@ -74,7 +76,8 @@ public:
     void set_parameters(const Vector& values) {
         const Turn turn(*this);
         const std::size_t size = fit_.parameters().size();
-        require(values.shape(0) == size, "parameters must be " + std::to_string(size) + " numbers, not " + shape_of(values));
+        require(values.shape(0) == size,
+                "parameters must be " + std::to_string(size) + " numbers, not " + shape_of(values));
         require(std::all_of(values.data(), values.data() + size, [](float x) { return std::isfinite(x); }),
                 "parameters must be finite");
         std::copy_n(values.data(), size, fit_.parameters().begin());
@@ -91,18 +94,20 @@ public:
         const std::string expected = std::to_string(grid.height) + "x" + std::to_string(grid.width);
         require(values.shape(0) == std::size_t(grid.height) && values.shape(1) == std::size_t(grid.width),
                 "latents of grid " + std::to_string(k) + " must be " + expected + ", not " + shape_of(values));
-        require(std::all_of(values.data(), values.data() + values.size(), [](float x) { return std::abs(x) <= kLatentLimit; }),
+        require(std::all_of(values.data(), values.data() + values.size(),
+                            [](float x) { return std::abs(x) <= kLatentLimit; }),
                 "latents must be finite and from -511 to 511");
         for (int y = 0; y < grid.height; ++y)
             std::copy_n(values.data() + std::size_t(y) * grid.width, grid.width, grid.latents.row(y));
     }
 
-    std::pair<double, double> step(double temperature, double noise, double lagrangian, double latent_rate, double network_rate,
-                                   uint32_t seed, const nb::object& distortion) {
+    std::pair<double, double> step(double temperature, double noise, double lagrangian, double latent_rate,
+                                   double network_rate, uint32_t seed, const nb::object& distortion) {
         const Turn turn(*this);
         require_between("latent_rate", latent_rate, 0, 1);
         require_between("network_rate", network_rate, 0, 1);
-        require(latent_rate == 0 || temperature != 0, "hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0");
+        require(latent_rate == 0 || temperature != 0,
+                "hard-rounded latents (temperature 0) have no gradient: latent_rate must be 0");
         const Pass pass = checked_pass(temperature, noise, lagrangian, seed, latent_rate > 0, network_rate > 0);
         const auto result = differentiate(pass, distortion);
         const nb::gil_scoped_release release;
@@ -110,10 +115,11 @@ public:
         return result;
     }
 
-    std::tuple<double, double, Array, std::vector<Array>> gradients(double temperature, double noise, double lagrangian, uint32_t seed,
-                                                                    const nb::object& distortion) {
+    std::tuple<double, double, Array, std::vector<Array>> gradients(double temperature, double noise, double lagrangian,
+                                                                    uint32_t seed, const nb::object& distortion) {
         const Turn turn(*this);
-        const auto [value, bits] = differentiate(checked_pass(temperature, noise, lagrangian, seed, true, true), distortion);
+        const auto [value, bits] =
+            differentiate(checked_pass(temperature, noise, lagrangian, seed, true, true), distortion);
         std::vector<Array> latent_gradients;
         for (const Grid& grid : fit_.grids()) {
             Array array = copy_of(grid, grid.gradient);
@@ -151,7 +157,8 @@ private:
     class Turn {
     public:
         explicit Turn(Fitter& fitter) : busy_(fitter.busy_) {
-            if (busy_.test_and_set()) throw std::runtime_error("the fitter is at work already, in another thread or around this call");
+            if (busy_.test_and_set())
+                throw std::runtime_error("the fitter is at work already, in another thread or around this call");
         }
         ~Turn() { busy_.clear(); }
         Turn(const Turn&) = delete;
@@ -162,7 +169,8 @@ private:
     };
 
     static const Pixels& checked(const Pixels& pixels) {
-        require(pixels.shape(0) == 3 && pixels.shape(1) > 0 && pixels.shape(2) > 0, "pixels must be 3xHxW, not " + shape_of(pixels));
+        require(pixels.shape(0) == 3 && pixels.shape(1) > 0 && pixels.shape(2) > 0,
+                "pixels must be 3xHxW, not " + shape_of(pixels));
         require(pixels.shape(1) <= kMaxSide && pixels.shape(2) <= kMaxSide,
                 "a picture has at most 65535 rows and columns, not " + shape_of(pixels));
         require(std::all_of(pixels.data(), pixels.data() + pixels.size(), [](float x) { return std::isfinite(x); }),
@@ -175,7 +183,8 @@ private:
         require_between("context", shape.context, 0, kMaxInputs);
         require_between("parents", shape.parents, 0, 4);
         const int inputs = shape.context + shape.parents;
-        require(inputs == 8 || inputs == 16 || inputs == 24, "context + parents must be 8, 16 or 24, not " + std::to_string(inputs));
+        require(inputs == 8 || inputs == 16 || inputs == 24,
+                "context + parents must be 8, 16 or 24, not " + std::to_string(inputs));
         require_between("hidden", shape.hidden, 4, kMaxHidden);
         require(shape.hidden % 4 == 0, "hidden must be a multiple of 4, not " + std::to_string(shape.hidden));
         require_between("residuals", shape.residuals, 0, 4);
@@ -192,16 +201,23 @@ private:
         return fit_.grids()[k];
     }
 
-    static Pass checked_pass(double temperature, double noise, double lagrangian, uint32_t seed, bool latents, bool networks) {
+    static Pass checked_pass(double temperature, double noise, double lagrangian, uint32_t seed, bool latents,
+                             bool networks) {
         if (temperature != 0) require_between("temperature", temperature, 0.01, 100);
         require_between("noise", noise, 0, 1);
         require_between("lagrangian", lagrangian, 0, 1e6);
-        return {static_cast<float>(temperature), static_cast<float>(noise), static_cast<float>(lagrangian), seed, latents, networks};
+        return {static_cast<float>(temperature),
+                static_cast<float>(noise),
+                static_cast<float>(lagrangian),
+                seed,
+                latents,
+                networks};
     }
 
     static Array copy_of(const Grid& grid, const OwnedPlane& plane) {
         Array array = new_array({std::size_t(grid.height), std::size_t(grid.width)});
-        for (int y = 0; y < grid.height; ++y) std::copy_n(plane.row(y), grid.width, array.data() + std::size_t(y) * grid.width);
+        for (int y = 0; y < grid.height; ++y)
+            std::copy_n(plane.row(y), grid.width, array.data() + std::size_t(y) * grid.width);
         return array;
     }
 
@@ -227,7 +243,8 @@ private:
         const Array picture(picture_.data(), {3, height, width}, nb::find(this));
         const auto [value, gradient] = nb::cast<std::pair<double, Pixels>>(distortion(picture));
         require(gradient.shape(0) == 3 && gradient.shape(1) == height && gradient.shape(2) == width,
-                "the distortion's gradient must be 3x" + std::to_string(height) + "x" + std::to_string(width) + ", not " + shape_of(gradient));
+                "the distortion's gradient must be 3x" + std::to_string(height) + "x" + std::to_string(width) +
+                    ", not " + shape_of(gradient));
         require(fit_.import_gradient(gradient.data()), "the distortion's gradient must be finite");
         return value;
     }
@@ -241,15 +258,16 @@ private:
 
 void bind_fitter(nb::module_& module) {
     nb::class_<Fitter>(module, "Fitter", "The fit of an overfitted codec to one picture, on the CPU.")
-        .def(nb::init<const Pixels&, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(), "grids"_a,
-             "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "threads"_a = 0, "isa"_a = "auto")
+        .def(nb::init<const Pixels&, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(),
+             "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "threads"_a = 0, "isa"_a = "auto")
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
-        .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a, "seed"_a,
+        .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a,
+             "seed"_a, "distortion"_a = nb::none())
+        .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
-        .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a, "distortion"_a = nb::none())
         .def("evaluate", &Fitter::evaluate)
         .def("render", &Fitter::render)
         .def("reset_optimiser", &Fitter::reset_optimiser);

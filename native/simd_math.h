@@ -17,7 +17,8 @@ AQT_INLINE Floats floor(Floats x) {
     return t - select(t > x, splat(1.0f), splat(0.0f));
 }
 
-/// 2^x; below -126 it stays at 2^-126, above 126 at 2^126. Relative error 1e-7: a minimax polynomial of degree 5 on [-1/2, 1/2].
+/// 2^x; below -126 it stays at 2^-126, above 126 at 2^126. Relative error 1e-7: a minimax polynomial of degree 5 on
+/// [-1/2, 1/2].
 AQT_INLINE Floats exp2(Floats x) {
     x = min(max(x, splat(-126.0f)), splat(126.0f));
     const Floats n = floor(x + 0.5f);
@@ -31,7 +32,8 @@ AQT_INLINE Floats exp2(Floats x) {
     return (Floats)((Ints)p + (truncate(n) << 23));
 }
 
-/// log2(x) for normal x > 0, absolute error 1e-7: log2 m = 2 log2(e) atanh((m - 1) / (m + 1)) for m in [sqrt 1/2, sqrt 2).
+/// log2(x) for normal x > 0, absolute error 1e-7: log2 m = 2 log2(e) atanh((m - 1) / (m + 1)) for m in [sqrt 1/2, sqrt
+/// 2).
 AQT_INLINE Floats log2(Floats x) {
     constexpr int32_t kSqrtHalf = 0x3f3504f3;
     const Ints bits = (Ints)x;

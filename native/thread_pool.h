@@ -14,7 +14,8 @@ public:
         try {
             for (int worker = 1; worker < size; ++worker) threads_.emplace_back([this, worker] { loop(worker); });
         } catch (...) {
-            for (int worker = 1 + static_cast<int>(threads_.size()); worker < size; ++worker) barrier_.arrive_and_drop();
+            for (int worker = 1 + static_cast<int>(threads_.size()); worker < size; ++worker)
+                barrier_.arrive_and_drop();
             stop();
             throw;
         }

@@ -80,12 +80,13 @@ class Codec(Protocol):
     ) -> tuple[bytes, Report]:
         """Encodes pixels, float32 of shape (H, W, 3) in [0, 1], into a payload.
 
-        `depth` and `grayscale` say how a decoder will round them, and so what is measured. `overhead` is what the container will add around the payload, in bytes; targets of size and bpp include it.
+        `depth` and `grayscale` say how a decoder will round them, and so what is measured. `overhead` is what the
+        container will add around the payload, in bytes; targets of size and bpp include it.
         """
         ...
 
     def decode(self, payload: bytes, header: Header, *, threads: int) -> np.ndarray:
-        """Decodes a payload to uint8 (uint16 if header.depth is 16) of shape (H, W, 3), or (H, W) if header.grayscale."""
+        """Decodes a payload to uint8, or uint16 if header.depth is 16, of shape (H, W, 3), or (H, W) if grayscale."""
         ...
 
     def describe(self, payload: bytes, header: Header) -> dict[str, object]:

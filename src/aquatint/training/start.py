@@ -53,7 +53,9 @@ def random_crop(path: Path, side: int, chance: random.Random) -> np.ndarray | No
     return np.ascontiguousarray(np.moveaxis(pixels[top : top + side, left : left + side], 2, 0))
 
 
-def fitted(planes: np.ndarray, architecture: Architecture, start: np.ndarray, lagrangian: float, recipe: Recipe) -> tuple[np.ndarray, float]:
+def fitted(
+    planes: np.ndarray, architecture: Architecture, start: np.ndarray, lagrangian: float, recipe: Recipe
+) -> tuple[np.ndarray, float]:
     """Parameters after a short fit from `start`, and its final loss."""
     engine = create_engine(planes, architecture, threads=1)
     engine.parameters = start
@@ -63,7 +65,13 @@ def fitted(planes: np.ndarray, architecture: Architecture, start: np.ndarray, la
 
 
 def learn(
-    start: np.ndarray, architecture: Architecture, photographs: list[Path], lagrangian: float, rounds: int, recipe: Recipe, seed: int
+    start: np.ndarray,
+    architecture: Architecture,
+    photographs: list[Path],
+    lagrangian: float,
+    rounds: int,
+    recipe: Recipe,
+    seed: int,
 ) -> np.ndarray:
     """Moves a start by Reptile; prints the running mean of log loss every 20 rounds."""
     chance = random.Random(seed)
@@ -80,7 +88,8 @@ def learn(
             start = start + rate * (np.mean([parameters for parameters, _ in results], axis=0) - start)
             losses += [np.log(loss) for _, loss in results]
             if (i + 1) % 20 == 0:
-                print(f"{architecture} {lagrangian:.1e} round {i + 1}: log loss {np.mean(losses[-20 * recipe.batch :]):.3f}", flush=True)
+                loss = np.mean(losses[-20 * recipe.batch :])
+                print(f"lagrangian {lagrangian:.1e}, round {i + 1}: log loss {loss:.3f}", flush=True)
     return start.astype(np.float32)
 
 
@@ -96,11 +105,12 @@ def main() -> None:
     starts: dict[str, np.ndarray] = dict(np.load(arguments.out)) if arguments.out.exists() else {}
     for name in arguments.architectures:
         architecture = presets.LADDER[name]
+        print(name, architecture)
         low, middle, high = START_LAGRANGIANS
         centre = learn(random_parameters(architecture, 0), architecture, photographs, middle, recipe.rounds, recipe, 1)
         sides = [learn(centre, architecture, photographs, side, recipe.rounds // 2, recipe, 2) for side in (low, high)]
         starts[name] = np.stack([sides[0], centre, sides[1]]).astype(np.float16)
-        np.savez_compressed(arguments.out, **starts)
+        np.savez_compressed(arguments.out, allow_pickle=False, **starts)
 
 
 if __name__ == "__main__":

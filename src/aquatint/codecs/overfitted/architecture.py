@@ -1,4 +1,4 @@
-"""The shape of an overfitted decoder: grids, networks, and the order of their parameters (docs/FORMAT.md, 2.1 and 2.2)."""
+"""The sizes of an overfitted decoder, and the order of its parameters (docs/FORMAT.md, 2.1 and 2.2)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Architecture:
         """Multiplications that the decoder needs for one pixel: entropy network, upsampling and synthesis."""
         latents = sum(4.0**-k for k in range(self.grids))
         entropy = (2 * self.inputs**2 + 2 * self.inputs) * latents
-        # Doubling a channel to a size of n samples takes 4 multiplications for each of the n/2 intermediate and n final ones.
+        # Doubling a channel to n samples takes 4 multiplications for each of n/2 intermediate and n final samples.
         upsampling = sum(6 * (self.grids - 1 - k) * 4.0**-k for k in range(self.grids - 1))
         synthesis = self.hidden * (self.grids + 3) + 81 * self.residuals
         return entropy + upsampling + synthesis

@@ -26,8 +26,9 @@ BISECTIONS = 12
 # How near a rate is near enough: relative to bpp, and as the part of a size that is used.
 BPP_TOLERANCE = 0.005
 SIZE_USED = 0.98
-# If the rate is missed all the same, the fit is taken up again from the middle, at most so many times.
-REPEATS = 0.5, 0.5, 0.5
+# If the rate is missed all the same, the fit is taken up again from the middle; so often in all.
+MAX_ATTEMPTS = 4
+LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
     assert total is not None
     bits = total - 8 * overhead
     if bits <= 0:
-        raise UsageError(f"a file of {total / 8:.0f} bytes has no room: header, alpha and metadata take {overhead} bytes")
+        raise UsageError(
+            f"a file of {total / 8:.0f} bytes has no room: header, alpha and metadata take {overhead} bytes"
+        )
     return Aim(presets.lagrangian_of_bpp(bits / pixels), bits, target.size is not None)
 
 
@@ -71,7 +74,7 @@ def latent_bits(engine: Engine, latents: list[np.ndarray]) -> float:
 
 
 def dead_zone_for(size: Callable[[float], float], wanted: float, start: float = 0.0) -> float:
-    """The dead zone whose size comes nearest to `wanted` from below, by bisection; size falls as the dead zone grows."""
+    """The least dead zone whose size is at most `wanted`, by bisection: size falls as the dead zone grows."""
     low, high = DEAD_ZONES
     middle = start
     for _ in range(BISECTIONS):
@@ -83,7 +86,9 @@ def dead_zone_for(size: Callable[[float], float], wanted: float, start: float = 
     return high
 
 
-def quantise(engine: Engine, architecture: Architecture, lagrangian: float, pixels: int) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+def quantise(
+    engine: Engine, architecture: Architecture, lagrangian: float, pixels: int
+) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """Quantises the engine's parameters, group after group, each with the step that costs least.
 
     Returns:
@@ -154,30 +159,27 @@ def encode(
     steps = presets.steps(effort)
     tuning = max(1, round(TUNING_SHARE * steps))
     reporter = Reporter(progress, steps, height * width)
-    lagrangian = aim.lagrangian
-    parameter_bits = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
-    for start in (0.0, *REPEATS):
+    lagrangian, start, attempts = aim.lagrangian, 0.0, 0
+    other_bits = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
+    while True:
         fitting = round((1 - start) * (steps - tuning))
         reporter.steps = reporter.done + fitting + tuning
-        wanted = None if aim.bits is None else max(aim.bits - parameter_bits, 0.1 * aim.bits)
+        wanted = None if aim.bits is None else max(aim.bits - other_bits, LATENT_SHARE * aim.bits)
         lagrangian = fit(engine, fitting, start, lagrangian, wanted, seed, reporter)
         latents = [engine.latents(k) for k in range(architecture.grids)]
-        dead_zone = 0.0
-        if wanted is not None:
-            dead_zone = dead_zone_for(lambda zone: latent_bits(engine, round_latents(latents, zone)), wanted)
-        rounded = round_latents(latents, dead_zone)
-        latent_bits(engine, rounded)
-        tune(engine, tuning, lagrangian, reporter)
-        integers, exponents = quantise(engine, architecture, lagrangian, height * width)
-        final, payload = meet(Stream(architecture, integers, exponents, rounded), latents, aim)
-        if near(8 * len(payload), aim) or lagrangian <= LAGRANGIANS[0]:
+        draft = finish(engine, architecture, latents, wanted, tuning, lagrangian, reporter)
+        final, payload = meet(draft, latents, aim)
+        attempts += 1
+        if near(8 * len(payload), aim) or attempts == MAX_ATTEMPTS or lagrangian <= LAGRANGIANS[0]:
             break
+        start = 0.5
+        other_bits = 8 * len(payload) - sum(stream.measure(final).grids)
         for k, grid in enumerate(latents):
             engine.set_latents(k, grid)
-        cost = stream.measure(final)
-        parameter_bits = 8 * cost.payload_bytes - sum(cost.grids)
-    if aim.strict and 8 * len(payload) > aim.bits:
-        raise UsageError(f"{target.size} bytes are too few for this picture: the smallest file found has {overhead + len(payload)}")
+    if aim.strict and 8 * len(payload) > (aim.bits or 0):
+        raise UsageError(
+            f"{target.size} bytes are too few for this picture: the smallest file found has {overhead + len(payload)}"
+        )
     decoded = native.decode(payload, height, width, depth, grayscale, threads).astype(np.float32) / (2**depth - 1)
     error = float(np.mean(np.square(decoded - (pixels[..., 0] if grayscale else pixels)), dtype=np.float64))
     return payload, Report(
@@ -189,7 +191,29 @@ def encode(
     )
 
 
+def finish(
+    engine: Engine,
+    architecture: Architecture,
+    latents: list[np.ndarray],
+    wanted_bits: float | None,
+    tuning: int,
+    lagrangian: float,
+    reporter: Reporter,
+) -> Stream:
+    """Rounds fitted latents, to so many bits if they are given, tunes the networks on them and quantises these."""
+    dead_zone = 0.0
+    if wanted_bits is not None:
+        dead_zone = dead_zone_for(lambda zone: latent_bits(engine, round_latents(latents, zone)), wanted_bits)
+    rounded = round_latents(latents, dead_zone)
+    latent_bits(engine, rounded)
+    tune(engine, tuning, lagrangian, reporter)
+    integers, exponents = quantise(engine, architecture, lagrangian, latents[0].size)
+    return Stream(architecture, integers, exponents, rounded)
+
+
 def estimated_bits(engine: Engine, final: Stream) -> float:
     """Bits of a payload as the fit sees them: floating-point networks and ideal codes."""
-    parameters = sum(laplace_bits(np.concatenate([final.parameters[name].ravel() for name in names])) for names in GROUPS.values())
+    parameters = sum(
+        laplace_bits(np.concatenate([final.parameters[name].ravel() for name in names])) for names in GROUPS.values()
+    )
     return latent_bits(engine, list(final.latents)) + parameters + 8 * stream.OVERHEAD_BYTES

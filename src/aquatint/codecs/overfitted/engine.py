@@ -97,7 +97,7 @@ def create_engine(
     Args:
         pixels: the picture, float32 of shape (3, H, W) in [0, 1].
         architecture: sizes of the model.
-        device: "cpu" or "auto" for the native engine; "torch" or a device of PyTorch, such as "cuda", for the engine in PyTorch.
+        device: "cpu" or "auto" for the native engine; "torch", or a device of PyTorch such as "cuda", for the other.
         threads: of the native engine; 0 for one a core.
         isa: instruction set of the native engine, or "auto".
 

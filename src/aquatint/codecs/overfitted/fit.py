@@ -14,11 +14,12 @@ from aquatint.codecs.overfitted import schedule
 from aquatint.codecs.overfitted.engine import Engine
 
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
-# Rate control: d log(lagrangian) = GAIN * d progress * log(expected bits / wanted). Bits fall with about the 0.6th power
-# of the Lagrangian, so that an error decays within a tenth of the fit.
+# Rate control: d log(lagrangian) = GAIN * d progress * log(expected bits / wanted). Bits fall with about the 0.6th
+# power of the Lagrangian, so that an error decays within a tenth of the fit.
 GAIN = 12.0
-# The noisy bits during a fit, relative to those of the rounded latents at its end: (progress, ratio), as measured.
-BITS_ON_THE_WAY = ((0.3, 1.5), (0.4, 1.28), (0.5, 1.12), (0.6, 1.03), (0.7, 0.95), (0.8, 0.89), (0.9, 0.85), (1.0, 0.84))
+# The noisy bits during a fit relative to those of the rounded latents at its end: ratio by progress, as measured.
+BITS_ON_THE_WAY = {0.3: 1.5, 0.4: 1.28, 0.5: 1.12, 0.6: 1.03, 0.7: 0.95, 0.8: 0.89, 0.9: 0.85, 1.0: 0.84}
+RATE_KNOWN = min(BITS_ON_THE_WAY)
 LAGRANGIANS = 1e-6, 1.0  # beyond these the picture is lossless to the eye, or flat
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
@@ -77,11 +78,14 @@ def fit(
     for i in range(steps):
         progress = start + (1 - start) * i / steps
         setting = schedule.fitting(progress)
-        distortion, bits = map(float, engine.step(
-            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
-        ))
-        if wanted_bits is not None and progress >= BITS_ON_THE_WAY[0][0]:
-            expected = bits / np.interp(progress, *zip(*BITS_ON_THE_WAY, strict=True))
+        distortion, bits = map(
+            float,
+            engine.step(
+                setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
+            ),
+        )
+        if wanted_bits is not None and progress >= RATE_KNOWN:
+            expected = bits / np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
             # As the rates of learning fall the latents follow more slowly, and so must the Lagrangian.
             gain = GAIN * (1 - start) / steps * setting.latent_rate / schedule.LATENT_RATE
             lagrangian *= (max(expected, 1.0) / wanted_bits) ** gain

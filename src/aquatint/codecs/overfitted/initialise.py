@@ -58,7 +58,7 @@ def random_parameters(architecture: Architecture, seed: int) -> np.ndarray:
 @lru_cache(maxsize=1)
 def learned_starts() -> dict[str, np.ndarray]:
     """The starts that ship with the package: for each decoder of `presets.LADDER` one row a Lagrangian."""
-    with resources.files(__package__).joinpath("start.npz").open("rb") as file:
+    with resources.files("aquatint.codecs.overfitted").joinpath("start.npz").open("rb") as file:
         return {name: rows.astype(np.float32) for name, rows in np.load(file).items()}
 
 

@@ -10,8 +10,8 @@ from aquatint.errors import UsageError
 
 # Steps of the fit at each effort. Time is proportional to steps times pixels.
 STEPS = {1: 60, 2: 125, 3: 250, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
-# Decoders of about 360, 1100 and 2150 multiplications a pixel: the cheap one also fits fastest. The least is for pictures
-# so small, or rates so low, that networks would take most of the bits.
+# Decoders by descending cost: about 2000, 1100, 400 and 280 multiplications a pixel. The cheap ones also fit fastest;
+# the least is for pictures so small, or rates so low, that networks would take most of the bits.
 LADDER = {
     "best": Architecture(context=22, parents=2, hidden=24, residuals=1),
     "default": Architecture(context=14, parents=2, hidden=24, residuals=1),
@@ -48,12 +48,13 @@ def architecture(effort: int, height: int, width: int, lagrangian: float) -> tup
     """
     expected_bits = height * width * TYPICAL_BPP * (lagrangian / LAGRANGIAN_AT_50) ** (-1 / RATE_EXPONENT)
     grids = min(7, 1 + math.floor(math.log2(max(height, width))))
-    first = 2 if effort <= 3 else 1 if effort <= 8 else 0
-    for name in list(LADDER)[first:]:
-        chosen = replace(LADDER[name], grids=grids)
-        if TYPICAL_PARAMETER_BITS * chosen.parameter_count <= NETWORK_SHARE * expected_bits:
-            break
-    return name, chosen
+    names = list(LADDER)[2 if effort <= 3 else 1 if effort <= 8 else 0 :]
+
+    def is_affordable(name: str) -> bool:
+        return TYPICAL_PARAMETER_BITS * LADDER[name].parameter_count <= NETWORK_SHARE * expected_bits
+
+    name = next(filter(is_affordable, names), "least")
+    return name, replace(LADDER[name], grids=grids)
 
 
 def lagrangian_of_quality(quality: float) -> float:

@@ -13,8 +13,15 @@ from aquatint.codecs.overfitted.initialise import DEFAULT_COLOUR, DEFAULT_TAPS
 ORIGINS: Mapping[str, np.ndarray | float] = {"taps": DEFAULT_TAPS, "t2": DEFAULT_COLOUR}
 PARAMETER_LIMIT = 32767
 # Step exponents worth trying, finest first; finer steps only cost bits. In the order of `stream.GROUPS`.
-EXPONENTS = (range(9, -1, -1), range(9, -1, -1), range(11, -1, -1), range(12, -1, -1), range(12, -1, -1), range(11, -1, -1),
-             range(11, -1, -1))
+EXPONENTS = (
+    range(9, -1, -1),
+    range(9, -1, -1),
+    range(11, -1, -1),
+    range(12, -1, -1),
+    range(12, -1, -1),
+    range(11, -1, -1),
+    range(11, -1, -1),
+)
 # Scales of the Laplace distributions that parameters are coded with (docs/FORMAT.md, 2.3).
 CODE_SCALES = 2.0 ** ((4 + 5 * np.arange(16) - 40) / 8)
 
@@ -37,14 +44,18 @@ def round_latents(latents: list[np.ndarray], dead_zone: float) -> list[np.ndarra
 def quantise_parameters(arrays: Mapping[str, np.ndarray], exponent: int) -> dict[str, np.ndarray]:
     """Parameters as int32 multiples of 2^-exponent, counted from their origins."""
     return {
-        name: np.clip(np.rint((array - ORIGINS.get(name, 0)) * 2.0**exponent), -PARAMETER_LIMIT, PARAMETER_LIMIT).astype(np.int32)
+        name: np.clip(
+            np.rint((array - ORIGINS.get(name, 0)) * 2.0**exponent), -PARAMETER_LIMIT, PARAMETER_LIMIT
+        ).astype(np.int32)
         for name, array in arrays.items()
     }
 
 
 def restore_parameters(integers: Mapping[str, np.ndarray], exponent: int) -> dict[str, np.ndarray]:
     """The inverse of `quantise_parameters`, float32."""
-    return {name: (array * 2.0**-exponent + ORIGINS.get(name, 0)).astype(np.float32) for name, array in integers.items()}
+    return {
+        name: (array * 2.0**-exponent + ORIGINS.get(name, 0)).astype(np.float32) for name, array in integers.items()
+    }
 
 
 def laplace_bits(integers: np.ndarray) -> float:
@@ -57,7 +68,10 @@ def laplace_bits(integers: np.ndarray) -> float:
 
 
 def choose_step(
-    arrays: Mapping[str, np.ndarray], exponents: range, cost: Callable[[Mapping[str, np.ndarray]], float], bit_cost: float
+    arrays: Mapping[str, np.ndarray],
+    exponents: range,
+    cost: Callable[[Mapping[str, np.ndarray]], float],
+    bit_cost: float,
 ) -> tuple[dict[str, np.ndarray], int]:
     """Searches the step of one group of parameters that costs least.
 

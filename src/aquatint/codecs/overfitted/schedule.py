@@ -13,7 +13,7 @@ NOISES = 1.0, 0.5
 LATENT_RATE = 0.16
 NETWORK_RATE = 0.01
 FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
-# The networks are tuned on rounded, frozen latents at a tenth of the rate: moving the latents again would spoil the fit.
+# The networks are tuned on rounded, frozen latents, at a tenth of the rate: moving the latents again spoils the fit.
 TUNING_RATE = 0.1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -52,14 +53,12 @@ class Soap:
         for matrix in self._matrices:
             part = slice(matrix.offset, matrix.offset + matrix.rows * matrix.columns)
             g, mean = (x[part].view(matrix.rows, matrix.columns) for x in (gradient, self._mean))
-            rotated = g
-            if matrix.bases:
-                left, right = matrix.bases
-                rotated, mean = left.T @ g @ right, left.T @ mean @ right
-            matrix.square.lerp_(rotated.square(), 1 - DECAY)
-            direction = (mean / correction / ((matrix.square / correction).sqrt() + EPSILON)).clamp_(-1, 1)
-            if matrix.bases:
-                direction = left @ direction @ right.T
+            left, right = matrix.bases or (None, None)
+            if left is None or right is None:
+                direction = self._scaled(g, mean, matrix.square, correction)
+            else:
+                rotated = left.T @ g @ right, left.T @ mean @ right
+                direction = left @ self._scaled(*rotated, matrix.square, correction) @ right.T
                 for preconditioner, product in zip(matrix.preconditioners, (g @ g.T, g.T @ g), strict=True):
                     preconditioner.lerp_(product, 1 - DECAY)
                 if self._steps % REFRESH_EVERY == 0:
@@ -69,6 +68,12 @@ class Soap:
                     ]
             parameters[part] -= rate * direction.reshape(-1)
 
+    @staticmethod
+    def _scaled(gradient: Tensor, mean: Tensor, square: Tensor, correction: float) -> Tensor:
+        """Adam's direction; `square` is updated."""
+        square.lerp_(gradient.square(), 1 - DECAY)
+        return (mean / correction / ((square / correction).sqrt() + EPSILON)).clamp_(-1, 1)
+
 
 def matrix_shapes(name: str, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """The matrices that an array of parameters is for the optimiser: a kernel has a row for each output channel."""
@@ -76,7 +81,4 @@ def matrix_shapes(name: str, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(3, 27)] * shape[0]
     if len(shape) == 2 and name not in ("taps", "u"):
         return [(shape[0], shape[1])]
-    size = 1
-    for n in shape:
-        size *= n
-    return [(1, size)]
+    return [(1, math.prod(shape))]
