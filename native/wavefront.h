@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "decode_kernels.h"
-#include "integer_lanes.h"
+#include "entropy_network.h"
 
 namespace aquatint::AQT_ISA {
 
@@ -66,49 +66,16 @@ AQT_INLINE void copy_parents(const Skewed& skewed, const Band& band, int parents
     }
 }
 
-// ---- The network
-
-constexpr int kFractionBits = 10;  // that the weights have more than the activations
-
-/// One hidden layer, from the pairs of its inputs to those of its outputs.
-template <int inputs>
-AQT_INLINE void hidden_layer(const int32_t (*weights)[kMaxInputs / 2], const int32_t* biases, const Pairs* x, Pairs* y) {
-#pragma GCC unroll 12
-    for (int o = 0; o < inputs / 2; o++) {
-        Sums even = sums_of(biases[2 * o]), odd = sums_of(biases[2 * o + 1]);
-#pragma GCC unroll 12
-        for (int i = 0; i < inputs / 2; i++) {
-            accumulate(even, x[i], weights[2 * o][i]);
-            accumulate(odd, x[i], weights[2 * o + 1][i]);
-        }
-        y[o] = activate<kFractionBits>(even, odd, x[o]);
-    }
-}
-
-/// The placements of the sixteen latents of a step.
-template <int inputs>
-AQT_INLINE void predict(const EntropyNetwork& network, const int16_t* step, const ptrdiff_t* offsets,
-                        Placement* placements) {
-    Pairs x[inputs / 2], h[inputs / 2], g[inputs / 2];
-#pragma GCC unroll 12
-    for (int i = 0; i < inputs / 2; i++) x[i] = load_pairs(step + offsets[2 * i], step + offsets[2 * i + 1]);
-    hidden_layer<inputs>(network.w1, network.b1, x, h);
-    hidden_layer<inputs>(network.w2, network.b2, h, g);
-    Sums mean = sums_of(network.b3[0]), scale = sums_of(network.b3[1]);
-#pragma GCC unroll 12
-    for (int i = 0; i < inputs / 2; i++) {
-        accumulate(mean, g[i], network.w3[0][i]);
-        accumulate(scale, g[i], network.w3[1][i]);
-    }
-    int32_t means[kBandRows], scales[kBandRows];
-    store_shifted<kFractionBits>(means, mean);
-    store_shifted<kFractionBits>(scales, scale);
-    auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
-    for (int i = 0; i < kBandRows; i++)
-        placements[i] = place(clamp((means[i] + 2) >> 2, -8192, 8191), clamp(40 + ((scales[i] + 4) >> 3), 0, kScales - 1));
-}
-
 // ---- The wavefront
+
+/// The placements of the sixteen latents of a step, from the outputs of the network.
+AQT_INLINE void place_all(const int32_t* z0, const int32_t* z1, Placement* placements) {
+    auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
+    for (int lane = 0; lane < kBandRows; lane++) {
+        const int mean = clamp((z0[lane] + 2) >> 2, -8192, 8191);
+        placements[lane] = place(mean, clamp(40 + ((z1[lane] + 4) >> 3), 0, kScales - 1));
+    }
+}
 
 /// Calls `code(latent, placement)` for every latent in coding order; it reads or writes the latent. Returns the first
 /// latent out of range, or 0; `stop()` is asked after every step whether to go on.
@@ -134,8 +101,11 @@ AQT_INLINE int code_band(const EntropyNetwork& network, const Band& band, Code c
     const int steps = width + kLag * (rows - 1);
     for (int step = 0; step < steps; step++) {
         int16_t* lanes = skewed.origin + step * stride;
+        int32_t z0[kBandRows], z1[kBandRows];
+        for (int lane = 0; lane < kBandRows; lane += kLanes)
+            evaluate<inputs>(network, lanes + lane, offsets, z0 + lane, z1 + lane);
         Placement placements[kBandRows];
-        predict<inputs>(network, lanes, offsets, placements);
+        place_all(z0, z1, placements);
         const int begin = step < width ? 0 : (step - width) / kLag + 1;
         const int end = step / kLag < rows ? step / kLag + 1 : rows;
         for (int lane = begin; lane < end; lane++) {
