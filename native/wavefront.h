@@ -68,14 +68,23 @@ AQT_INLINE void copy_parents(const Skewed& skewed, const Band& band, int parents
 
 // ---- The wavefront
 
-/// The placements of the sixteen latents of a step, from the outputs of the network.
-AQT_INLINE void place_all(const int32_t* z0, const int32_t* z1, Placement* placements) {
-    auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
-    for (int lane = 0; lane < kBandRows; lane++) {
-        const int mean = clamp((z0[lane] + 2) >> 2, -8192, 8191);
-        placements[lane] = place(mean, clamp(40 + ((z1[lane] + 4) >> 3), 0, kScales - 1));
+/// The placements of the sixteen latents of a step, field by field so that vectors can fill them.
+struct Placements {
+    int base[kBandRows], shift[kBandRows], table[kBandRows];
+
+    Placements(const int32_t* z0, const int32_t* z1) {
+        auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
+        for (int lane = 0; lane < kBandRows; lane++) {
+            const int mean = clamp((z0[lane] + 2) >> 2, -8192, 8191);
+            const Placement placement = place(mean, clamp(40 + ((z1[lane] + 4) >> 3), 0, kScales - 1));
+            base[lane] = placement.base;
+            shift[lane] = placement.shift;
+            table[lane] = placement.table;
+        }
     }
-}
+
+    Placement operator[](int lane) const { return {base[lane], shift[lane], table[lane]}; }
+};
 
 /// Calls `code(latent, placement)` for every latent in coding order; it reads or writes the latent. Returns the first
 /// latent out of range, or 0; `stop()` is asked after every step whether to go on.
@@ -104,8 +113,7 @@ AQT_INLINE int code_band(const EntropyNetwork& network, const Band& band, Code c
         int32_t z0[kBandRows], z1[kBandRows];
         for (int lane = 0; lane < kBandRows; lane += kLanes)
             evaluate<inputs>(network, lanes + lane, offsets, z0 + lane, z1 + lane);
-        Placement placements[kBandRows];
-        place_all(z0, z1, placements);
+        const Placements placements(z0, z1);
         const int begin = step < width ? 0 : (step - width) / kLag + 1;
         const int end = step / kLag < rows ? step / kLag + 1 : rows;
         for (int lane = begin; lane < end; lane++) {
