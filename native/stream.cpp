@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <new>
+#include <system_error>
 #include <thread>
 
 namespace aquatint {
@@ -201,6 +203,7 @@ void in_parallel(int count, std::vector<Memory>& memories, Work work) {
         for (int i = next++; i < count; i = next++) work(i, memory.get());
     };
     std::vector<std::thread> helpers;
+    helpers.reserve(memories.size());
     try {
         for (size_t i = 1; i < memories.size(); i++) helpers.emplace_back(run, std::ref(memories[i]));
     } catch (const std::system_error&) {

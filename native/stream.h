@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "decode_kernels.h"
+#include "dispatch.h"
 
 namespace aquatint {
 
