@@ -19,8 +19,8 @@ struct Offset {
 };
 
 constexpr Offset kNeighbours[kMaxContext] = {
-    {0, -1},  {-1, 0},  {-1, -1}, {-1, 1}, {0, -2},  {-2, 0},  {-1, -2}, {-1, 2}, {-2, -1}, {-2, 1}, {0, -3},  {-3, 0},
-    {-2, -2}, {-2, 2},  {-1, -3}, {-1, 3}, {-3, -1}, {-3, 1},  {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2}, {-1, 4}};
+    {0, -1},  {-1, 0}, {-1, -1}, {-1, 1}, {0, -2},  {-2, 0}, {-1, -2}, {-1, 2}, {-2, -1}, {-2, 1},  {0, -3}, {-3, 0},
+    {-2, -2}, {-2, 2}, {-1, -3}, {-1, 3}, {-3, -1}, {-3, 1}, {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2}, {-1, 4}};
 
 constexpr int kRowsAbove = 3;
 constexpr int kFirstLane = 16;  // a step of the skewed copy: 13 unused, 3 rows above the band, its 16 rows, the parents
@@ -160,7 +160,8 @@ static Symbol* write_band(const EntropyNetwork& network, const Band& band, const
     return out;
 }
 
-static double measure_band(const EntropyNetwork& network, const Band& band, const uint16_t* tables, const float* costs) {
+static double measure_band(const EntropyNetwork& network, const Band& band, const uint16_t* tables,
+                           const float* costs) {
     double bits = 0;
     auto code = [&](int16_t latent, const Placement& placement) {
         bits += cost_of_number(latent, tables, costs, placement);
