@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dispatch.h"
 #include "rans.h"
 
 namespace aquatint {

@@ -6,6 +6,9 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
+#include "errors.h"
 #include "stream.h"
 
 namespace nb = nanobind;
@@ -34,9 +37,10 @@ GridViews views_of(const std::vector<Grid>& latents) {
     GridViews views;
     for (const Grid& grid : latents) {
         if (grid.shape(0) > INT32_MAX || grid.shape(1) > INT32_MAX)
-            throw StreamError("UsageError", "a grid of latents has more than 2147483647 rows or columns");
+            throw Error(kUsage, "a grid of latents has more than 2147483647 rows or columns");
         // Coding known latents only reads them.
-        views.push_back({static_cast<int>(grid.shape(0)), static_cast<int>(grid.shape(1)), const_cast<int16_t*>(grid.data())});
+        views.push_back(
+            {static_cast<int>(grid.shape(0)), static_cast<int>(grid.shape(1)), const_cast<int16_t*>(grid.data())});
     }
     return views;
 }
@@ -53,7 +57,8 @@ nb::ndarray<nb::numpy, T> array_of(std::unique_ptr<T[]> data, std::vector<size_t
     return nb::ndarray<nb::numpy, T>(first, shape.size(), shape.data(), owner);
 }
 
-nb::object decode(nb::bytes payload, int height, int width, int depth, bool grayscale, int threads, const std::string& isa) {
+nb::object decode(nb::bytes payload, int height, int width, int depth, bool grayscale, int threads,
+                  const std::string& isa) {
     const Isa chosen = choose_isa(isa);
     const auto bytes = span_of(payload);
     Picture picture;
@@ -80,7 +85,8 @@ nb::list decode_latents(nb::bytes payload, int height, int width, const std::str
         latents = StreamReader(bytes).latents(height, width, chosen);
         for (size_t k = 0; k < latents.grids.size(); k++)
             if (latents.grids[k] == nullptr)
-                latents.grids[k] = std::make_unique<int16_t[]>(static_cast<size_t>(latents.sizes[k].height) * latents.sizes[k].width);
+                latents.grids[k] =
+                    std::make_unique<int16_t[]>(static_cast<size_t>(latents.sizes[k].height) * latents.sizes[k].width);
     }
     nb::list arrays;
     for (size_t k = 0; k < latents.grids.size(); k++)
@@ -98,11 +104,12 @@ nb::tuple decode_parameters(nb::bytes payload) {
         std::copy(group.begin(), group.end(), data.get());
         values.append(array_of(std::move(data), {group.size()}));
     }
-    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals}, values, reader.parameters.exponents);
+    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals}, values,
+                          reader.parameters.exponents);
 }
 
-nb::bytes encode(const Shape& shape, const std::array<Integers, kGroups>& values, const std::array<int, kGroups>& exponents,
-                 const std::vector<Grid>& latents, const std::string& isa) {
+nb::bytes encode(const Shape& shape, const std::array<Integers, kGroups>& values,
+                 const std::array<int, kGroups>& exponents, const std::vector<Grid>& latents, const std::string& isa) {
     const Isa chosen = choose_isa(isa);
     const Parameters parameters = parameters_of(values, exponents);
     const GridViews views = views_of(latents);
@@ -114,9 +121,11 @@ nb::bytes encode(const Shape& shape, const std::array<Integers, kGroups>& values
     return nb::bytes(out.data(), out.size());
 }
 
-std::tuple<std::vector<double>, std::array<double, kGroups>> measure(
-    const Shape& shape, const std::array<Integers, kGroups>& values, const std::array<int, kGroups>& exponents,
-    const std::vector<Grid>& latents, const std::string& isa) {
+std::tuple<std::vector<double>, std::array<double, kGroups>> measure(const Shape& shape,
+                                                                     const std::array<Integers, kGroups>& values,
+                                                                     const std::array<int, kGroups>& exponents,
+                                                                     const std::vector<Grid>& latents,
+                                                                     const std::string& isa) {
     const Isa chosen = choose_isa(isa);
     const Parameters parameters = parameters_of(values, exponents);
     const GridViews views = views_of(latents);
@@ -136,20 +145,20 @@ void bind_decoder(nb::module_& module) {
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {
             std::rethrow_exception(thrown);
-        } catch (const StreamError& error) {
+        } catch (const Error& error) {
             raise(error.kind, error.what());
         } catch (const std::invalid_argument& error) {
-            raise("UsageError", error.what());
+            raise(kUsage, error.what());
         }
     });
-    module.def("decode", &decode, "payload"_a, "height"_a, "width"_a, "depth"_a = 8, "grayscale"_a = false, "threads"_a = 0,
-               "isa"_a = "auto");
+    module.def("decode", &decode, "payload"_a, "height"_a, "width"_a, "depth"_a = 8, "grayscale"_a = false,
+               "threads"_a = 0, "isa"_a = "auto");
     module.def("decode_latents", &decode_latents, "payload"_a, "height"_a, "width"_a, "isa"_a = "auto");
     module.def("decode_parameters", &decode_parameters, "payload"_a);
     module.def("encode", &encode, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "latents"_a.noconvert(),
                "isa"_a = "auto");
-    module.def("measure", &measure, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "latents"_a.noconvert(),
-               "isa"_a = "auto");
+    module.def("measure", &measure, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a,
+               "latents"_a.noconvert(), "isa"_a = "auto");
 }
 
 }  // namespace aquatint

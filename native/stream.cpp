@@ -1,73 +1,28 @@
 #include "stream.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstring>
-#include <new>
-#include <thread>
+#include <string>
+
+#include "errors.h"
+#include "kernel_choice.h"
 
 namespace aquatint {
 namespace {
 
 constexpr int kMaxSide = 65535;
-constexpr int kMaxParameter = 32767;
 constexpr size_t kFixedBytes = 4 + kGroups + 2;  // architecture, exponents and code scales, mask
 constexpr size_t kStateBytes = 16;
 constexpr int kCodeScales = 16;
-constexpr int kWeightBits = 10;  // fraction bits of the entropy network's weights
-constexpr int kBiasBits = 16;    // and of its biases
 
-constexpr const char* kGroupNames[kGroups] = {"entropy weights",  "entropy biases",   "upsampling",    "synthesis weights",
-                                              "synthesis biases", "residual weights", "residual biases"};
-constexpr int kMaxExponents[kGroups] = {kWeightBits, 15, 15, 15, 15, 15, 15};
-constexpr float kDefaultTaps[4] = {-3 / 256.f, -9 / 256.f, 67 / 256.f, 201 / 256.f};
-
-constexpr const char* kTruncated = "TruncatedError";
-constexpr const char* kCorrupt = "CorruptStreamError";
-constexpr const char* kUnsupported = "UnsupportedFeatureError";
-constexpr const char* kUsage = "UsageError";
-
-std::string number(long long value) { return std::to_string(value); }
-
-/// Checks a value; `error` is what to raise: a stream and an argument have the same limits.
-void require(const char* error, const std::string& what, long long value, long long low, long long high) {
-    if (value < low || value > high)
-        throw StreamError(error, what + " is " + number(value) + ", outside " + number(low) + " to " + number(high));
-}
-
-void check(const Architecture& a, const char* error) {
-    require(error, "number of grids", a.grids, 1, kMaxGrids);
-    require(error, "number of residual layers", a.residuals, 0, kMaxResiduals);
-    require(error, "number of causal neighbours", a.context, 0, kMaxContext);
-    require(error, "number of parents", a.parents, 0, kMaxParents);
-    if (a.inputs() != 8 && a.inputs() != 16 && a.inputs() != 24)
-        throw StreamError(error, "the entropy network has " + number(a.inputs()) + " inputs, not 8, 16 or 24");
-    require(error, "hidden width", a.hidden, 4, kMaxHidden);
-    if (a.hidden % 4 != 0) throw StreamError(error, "hidden width is " + number(a.hidden) + ", not a multiple of 4");
-}
-
-void check_exponent(int group, int exponent, bool empty, const char* error) {
-    require(error, std::string("step exponent of the ") + kGroupNames[group], exponent, 0, empty ? 0 : kMaxExponents[group]);
-}
-
-void check_parameter(int group, int exponent, int value, const char* error) {
-    int limit = kMaxParameter;
-    // The entropy network's weights have 16 bits; its biases 31, which leaves room for rounding.
-    if (group == kEntropyWeights) limit = std::min(limit, kMaxParameter >> (kWeightBits - exponent));
-    if (group == kEntropyBiases) limit = std::min<int>(limit, ((1 << 30) - 1) >> (kBiasBits - exponent));
-    if (value < -limit || value > limit)
-        throw StreamError(error, std::string("a parameter of the ") + kGroupNames[group] + " is " + number(value) +
-                                     ", outside " + number(-limit) + " to " + number(limit));
-}
+Placement parameter_placement(int code_scale) { return place(0, 4 + 5 * code_scale); }
 
 void check_parameters(const Architecture& architecture, const Parameters& parameters) {
     const auto sizes = group_sizes(architecture);
     for (int group = 0; group < kGroups; group++) {
         const auto& values = parameters.values[group];
         if (values.size() != sizes[group])
-            throw StreamError(kUsage, std::string("the ") + kGroupNames[group] + " are " + number(values.size()) +
-                                          " numbers, not " + number(sizes[group]));
+            throw Error(kUsage, std::string("the ") + kGroupNames[group] + " are " + number(values.size()) +
+                                    " numbers, not " + number(sizes[group]));
         check_exponent(group, parameters.exponents[group], values.empty(), kUsage);
         for (int value : values) check_parameter(group, parameters.exponents[group], value, kUsage);
     }
@@ -75,139 +30,20 @@ void check_parameters(const Architecture& architecture, const Parameters& parame
 
 void check_grids(const Architecture& architecture, const GridViews& grids) {
     if (grids.size() != static_cast<size_t>(architecture.grids))
-        throw StreamError(kUsage, number(grids.size()) + " grids of latents given, not " + number(architecture.grids));
+        throw Error(kUsage, number(grids.size()) + " grids of latents given, not " + number(architecture.grids));
     require(kUsage, "height", grids[0].height, 1, kMaxSide);
     require(kUsage, "width", grids[0].width, 1, kMaxSide);
     for (int k = 0; k < architecture.grids; k++) {
         const auto [height, width] = grid_size(grids[0].height, grids[0].width, k);
         const GridView& grid = grids[k];
         if (grid.height != height || grid.width != width)
-            throw StreamError(kUsage, "grid " + number(k) + " has " + number(grid.height) + "x" + number(grid.width) +
-                                          " latents, not " + number(height) + "x" + number(width));
+            throw Error(kUsage, "grid " + number(k) + " has " + number(grid.height) + "x" + number(grid.width) +
+                                    " latents, not " + number(height) + "x" + number(width));
         for (const int16_t* p = grid.latents; p != grid.latents + static_cast<size_t>(height) * width; p++)
             if (*p < -kLatentLimit || *p > kLatentLimit)
-                throw StreamError(kUsage, "a latent of grid " + number(k) + " is " + number(*p) + ", outside " +
-                                              number(-kLatentLimit) + " to " + number(kLatentLimit));
+                throw Error(kUsage, "a latent of grid " + number(k) + " is " + number(*p) + ", outside " +
+                                        number(-kLatentLimit) + " to " + number(kLatentLimit));
     }
-}
-
-// ---- Networks
-
-Placement parameter_placement(int code_scale) { return place(0, 4 + 5 * code_scale); }
-
-/// Takes the integers of a group one after the other.
-class Values {
-  public:
-    Values(const Parameters& parameters, int group)
-        : next_(parameters.values[group].data()), step_(std::ldexp(1.f, -parameters.exponents[group])) {}
-
-    int integer() { return *next_++; }
-    float real() { return static_cast<float>(integer()) * step_; }
-
-  private:
-    const int* next_;
-    float step_;
-};
-
-EntropyNetwork entropy_network(const Architecture& architecture, const Parameters& parameters) {
-    EntropyNetwork network{};
-    network.context = architecture.context;
-    network.parents = architecture.parents;
-    const int inputs = architecture.inputs();
-    const int weight_unit = 1 << (kWeightBits - parameters.exponents[kEntropyWeights]);
-    const int bias_unit = 1 << (kBiasBits - parameters.exponents[kEntropyBiases]);
-
-    Values weights(parameters, kEntropyWeights);
-    auto fill_weights = [&](int32_t (*rows)[kMaxInputs / 2], int outputs) {
-        for (int o = 0; o < outputs; o++)
-            for (int i = 0; i < inputs / 2; i++) {
-                const auto even = static_cast<uint16_t>(weights.integer() * weight_unit);
-                const auto odd = static_cast<uint16_t>(weights.integer() * weight_unit);
-                rows[o][i] = static_cast<int32_t>(even | uint32_t{odd} << 16);
-            }
-    };
-    fill_weights(network.w1, inputs);
-    fill_weights(network.w2, inputs);
-    fill_weights(network.w3, 2);
-
-    Values biases(parameters, kEntropyBiases);
-    auto fill_biases = [&](int32_t* out, int outputs) {
-        for (int o = 0; o < outputs; o++) out[o] = biases.integer() * bias_unit + (1 << (kWeightBits - 1));
-    };
-    fill_biases(network.b1, inputs);
-    fill_biases(network.b2, inputs);
-    fill_biases(network.b3, 2);
-    return network;
-}
-
-PictureNetwork picture_network(const Architecture& architecture, const Parameters& parameters) {
-    PictureNetwork network{};
-    network.grids = architecture.grids;
-    network.hidden = architecture.hidden;
-    network.residuals = architecture.residuals;
-
-    Values taps(parameters, kUpsampling);
-    for (int k = 0; k < architecture.grids - 1; k++)
-        for (int i = 0; i < 4; i++) network.taps[k][i] = kDefaultTaps[i] + taps.real();
-
-    Values weights(parameters, kSynthesisWeights);
-    for (int o = 0; o < architecture.hidden; o++)
-        for (int k = 0; k < architecture.grids; k++) network.s1[k][o] = weights.real();
-    for (auto& row : network.s2)
-        for (int o = 0; o < architecture.hidden; o++) row[o] = weights.real();
-
-    Values biases(parameters, kSynthesisBiases);
-    for (int o = 0; o < architecture.hidden; o++) network.t1[o] = biases.real();
-    for (float& bias : network.t2) bias = 0.5f + biases.real();
-
-    Values residual_weights(parameters, kResidualWeights), residual_biases(parameters, kResidualBiases);
-    float* r = &network.r[0][0][0][0][0];
-    for (int i = 0; i < 81 * architecture.residuals; i++) r[i] = residual_weights.real();
-    for (int layer = 0; layer < architecture.residuals; layer++)
-        for (float& bias : network.u[layer]) bias = residual_biases.real();
-    return network;
-}
-
-// ---- Memory and threads
-
-struct AlignedDelete {
-    void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
-};
-template <class T>
-using AlignedArray = std::unique_ptr<T[], AlignedDelete>;
-
-template <class T>
-AlignedArray<T> aligned_array(size_t size) {
-    return AlignedArray<T>(static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{64})));
-}
-
-const DecodeKernels& kernels_for(Isa isa) {
-    switch (isa) {
-#ifdef AQT_HAS_AVX2
-        case Isa::avx2: return avx2::decode_kernels;
-#endif
-#ifdef AQT_HAS_AVX512
-        case Isa::avx512: return avx512::decode_kernels;
-#endif
-        default: return portable::decode_kernels;
-    }
-}
-
-/// Calls work(i, memory) for i = 0, ..., count - 1 on some threads, each with one of `memories`.
-template <class Memory, class Work>
-void in_parallel(int count, std::vector<Memory>& memories, Work work) {
-    std::atomic<int> next{0};
-    auto run = [&](Memory& memory) {
-        for (int i = next++; i < count; i = next++) work(i, memory.get());
-    };
-    std::vector<std::thread> helpers;
-    try {
-        for (size_t i = 1; i < memories.size(); i++) helpers.emplace_back(run, std::ref(memories[i]));
-    } catch (const std::system_error&) {
-        // The system gives us no more threads: those that we have do all of the work.
-    }
-    run(memories[0]);
-    for (std::thread& helper : helpers) helper.join();
 }
 
 /// Calls visit(k, band) for all bands of all grids with latents, in coding order.
@@ -273,13 +109,6 @@ void append_coded(const std::vector<Symbol>& symbols, std::vector<uint8_t>& out)
 
 }  // namespace
 
-std::array<size_t, kGroups> group_sizes(const Architecture& a) {
-    const auto inputs = static_cast<size_t>(a.inputs()), hidden = static_cast<size_t>(a.hidden);
-    const auto grids = static_cast<size_t>(a.grids), residuals = static_cast<size_t>(a.residuals);
-    return {2 * inputs * inputs + 2 * inputs, 2 * inputs + 2, 4 * (grids - 1), hidden * (grids + 3), hidden + 3,
-            81 * residuals, 3 * residuals};
-}
-
 GridSize grid_size(int height, int width, int k) {
     const int last = (1 << k) - 1;
     return {(height + last) >> k, (width + last) >> k};
@@ -289,11 +118,12 @@ GridSize grid_size(int height, int width, int k) {
 
 StreamReader::StreamReader(std::span<const uint8_t> payload) {
     if (payload.size() < kFixedBytes + kStateBytes)
-        throw StreamError(kTruncated, "the stream has " + number(payload.size()) + " bytes, fewer than the " +
-                                          number(kFixedBytes + kStateBytes) + " of its fixed part");
+        throw Error(kTruncated, "the stream has " + number(payload.size()) + " bytes, fewer than the " +
+                                    number(kFixedBytes + kStateBytes) + " of its fixed part");
     architecture = {payload[0] & 15, payload[1] & 31, payload[1] >> 5, payload[2], payload[0] >> 4};
-    check(architecture, kCorrupt);
-    if (payload[3] != 0) throw StreamError(kUnsupported, "the reserved byte of the stream is " + number(payload[3]) + ", not 0");
+    check_architecture(architecture, kCorrupt);
+    if (payload[3] != 0)
+        throw Error(kUnsupported, "the reserved byte of the stream is " + number(payload[3]) + ", not 0");
 
     const auto sizes = group_sizes(architecture);
     std::array<int, kGroups> code_scales;
@@ -324,8 +154,8 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
         for (size_t i = 0; i < sizes[group]; i++) {
             const int value = read_number(reader_, cumulative_tables(), placement);
             if (reader_.exhausted)
-                throw StreamError(kTruncated, "the stream's " + number(payload.size()) + " bytes end at number " +
-                                                  number(i) + " of the " + number(sizes[group]) + " " + kGroupNames[group]);
+                throw Error(kTruncated, "the stream's " + number(payload.size()) + " bytes end at number " + number(i) +
+                                            " of the " + number(sizes[group]) + " " + kGroupNames[group]);
             check_parameter(group, parameters.exponents[group], value, kCorrupt);
             values.push_back(value);
         }
@@ -357,55 +187,27 @@ Latents StreamReader::latents(int height, int width, Isa isa) {
             const int outlier =
                 kernels.decode_band(network, Band{grid, coarser, row, skewed.get()}, cumulative_tables(), reader_);
             const std::string where = "grid " + number(k) + ", rows from " + number(row) + " of " + number(grid.height);
-            if (reader_.exhausted) throw StreamError(kTruncated, "the stream ends in " + where);
+            if (reader_.exhausted) throw Error(kTruncated, "the stream ends in " + where);
             if (outlier != 0) require(kCorrupt, "a latent in " + where, outlier, -kLatentLimit, kLatentLimit);
         }
     }
     if (reader_.next != reader_.end)
-        throw StreamError(kCorrupt, number(reader_.end - reader_.next) + " bytes are left after the last latent");
+        throw Error(kCorrupt, number(reader_.end - reader_.next) + " bytes are left after the last latent");
     for (uint32_t state : reader_.states)
         require(kCorrupt, "a final state of the entropy coder", state, kStateFloor, kStateFloor);
     return latents;
 }
 
-Picture render(const Architecture& architecture, const Parameters& parameters, const Latents& latents, int depth,
-               bool grayscale, int threads, Isa isa) {
-    if (depth != 8 && depth != 16) throw StreamError(kUsage, "depth is " + number(depth) + ", not 8 or 16");
-    if (threads < 0) throw StreamError(kUsage, "threads is " + number(threads) + ", less than 0");
-    const PictureNetwork network = picture_network(architecture, parameters);
-    const DecodeKernels& kernels = kernels_for(isa);
-    GridViews grids;
-    for (int k = 0; k < architecture.grids; k++)
-        grids.push_back({latents.sizes[k].height, latents.sizes[k].width, latents.grids[k].get()});
-
-    Picture picture{grids[0].height, grids[0].width, grayscale ? 1 : 3, depth, nullptr};
-    const size_t samples = static_cast<size_t>(picture.height) * picture.width * picture.channels;
-    picture.samples = std::make_unique_for_overwrite<uint8_t[]>(samples * (depth / 8));
-
-    const int strips = (picture.height + kStripRows - 1) / kStripRows;
-    if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    const size_t floats = kernels.workspace_size(network, picture.height, picture.width) / sizeof(float);
-    std::vector<AlignedArray<float>> workspaces(std::min(threads, strips));
-    for (auto& workspace : workspaces) {
-        workspace = aligned_array<float>(floats);
-        std::fill_n(workspace.get(), floats, 0.f);
-    }
-    in_parallel(strips, workspaces, [&](int strip, float* workspace) {
-        kernels.render_strip(network, grids.data(), {depth, grayscale}, strip * kStripRows, workspace, picture.samples.get());
-    });
-    return picture;
-}
-
-std::vector<uint8_t> write_stream(const Architecture& architecture, const Parameters& parameters, const GridViews& grids, Isa isa) {
-    check(architecture, kUsage);
+std::vector<uint8_t> write_stream(const Architecture& architecture, const Parameters& parameters,
+                                  const GridViews& grids, Isa isa) {
+    check_architecture(architecture, kUsage);
     check_parameters(architecture, parameters);
     check_grids(architecture, grids);
     const GridViews coded = without_zero_grids(grids);
 
-    std::vector<uint8_t> out = {
-        static_cast<uint8_t>(architecture.grids | architecture.residuals << 4),
-        static_cast<uint8_t>(architecture.context | architecture.parents << 5),
-        static_cast<uint8_t>(architecture.hidden), 0};
+    std::vector<uint8_t> out = {static_cast<uint8_t>(architecture.grids | architecture.residuals << 4),
+                                static_cast<uint8_t>(architecture.context | architecture.parents << 5),
+                                static_cast<uint8_t>(architecture.hidden), 0};
     std::vector<Symbol> symbols;
     for (int group = 0; group < kGroups; group++) {
         const auto& values = parameters.values[group];
@@ -434,7 +236,7 @@ std::vector<uint8_t> write_stream(const Architecture& architecture, const Parame
 }
 
 Costs measure_stream(const Architecture& architecture, const Parameters& parameters, const GridViews& grids, Isa isa) {
-    check(architecture, kUsage);
+    check_architecture(architecture, kUsage);
     check_parameters(architecture, parameters);
     check_grids(architecture, grids);
     Costs costs{std::vector<double>(grids.size(), 0.0), {}};

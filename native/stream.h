@@ -4,37 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
-#include "decode_kernels.h"
+#include "dispatch.h"
+#include "parameters.h"
 
 namespace aquatint {
-
-/// What is wrong with a stream, or with what was asked for; `kind` is the name of the exception class in aquatint.errors.
-struct StreamError : std::runtime_error {
-    const char* kind;
-    StreamError(const char* kind, const std::string& message) : std::runtime_error(message), kind(kind) {}
-};
-
-struct Architecture {
-    int grids, context, parents, hidden, residuals;
-
-    int inputs() const { return context + parents; }
-};
-
-enum Group { kEntropyWeights, kEntropyBiases, kUpsampling, kSynthesisWeights, kSynthesisBiases, kResidualWeights, kResidualBiases };
-constexpr int kGroups = 7;
-
-/// The networks' parameters as they are in the stream: integers times 2^-exponent.
-struct Parameters {
-    std::array<std::vector<int>, kGroups> values;
-    std::array<int, kGroups> exponents{};
-};
-
-/// The number of parameters in every group.
-std::array<size_t, kGroups> group_sizes(const Architecture& architecture);
 
 struct GridSize {
     int height, width;
@@ -77,7 +52,8 @@ Picture render(const Architecture& architecture, const Parameters& parameters, c
 /// Latents that belong to the caller, finest grid first.
 using GridViews = std::vector<GridView>;
 
-std::vector<uint8_t> write_stream(const Architecture& architecture, const Parameters& parameters, const GridViews& grids, Isa isa);
+std::vector<uint8_t> write_stream(const Architecture& architecture, const Parameters& parameters,
+                                  const GridViews& grids, Isa isa);
 
 /// Exact costs in bits, without the first bytes and the states of the coder.
 struct Costs {

@@ -9,7 +9,7 @@
 
 namespace aquatint::AQT_ISA {
 
-constexpr int kMargin = 16;     // floats before and after a row, for its replicated edges and for vectors that overhang
+constexpr int kMargin = 16;  // floats before and after a row, for its replicated edges and for vectors that overhang
 constexpr int kResidualRows = 4;  // rows kept of every layer; a power of two, and a 3x3 kernel sees three
 
 static inline int smaller(int a, int b) { return a < b ? a : b; }
@@ -19,7 +19,8 @@ static inline int clamped(int index, int size) { return index < 0 ? 0 : index < 
 /// Floats from one row to the next: a multiple of two vectors of the widest instruction set, and margins.
 static inline ptrdiff_t row_stride(int width) { return (width + 31) / 32 * 32 + 2 * kMargin; }
 
-/// Some rows of all channels of one level of the pyramid. Channel c is grid `level + c`, as far as it has been upsampled.
+/// Some rows of all channels of one level of the pyramid. Channel c is grid `level + c`, as far as it has been
+/// upsampled.
 struct Level {
     int height, width;  // of the whole level
     int begin, end;     // the rows at hand
@@ -33,7 +34,9 @@ struct Level {
     }
 };
 
-static inline int level_size(int size, int level) { return static_cast<int>((int64_t{size} + (1 << level) - 1) >> level); }
+static inline int level_size(int size, int level) {
+    return static_cast<int>((int64_t{size} + (1 << level) - 1) >> level);
+}
 
 /// Everything that rendering a strip needs, laid out in one block of memory. With no block it only counts floats.
 struct Workspace {
@@ -72,7 +75,9 @@ struct Workspace {
         for (uint16_t*& row : samples) row = reinterpret_cast<uint16_t*>(take(stride, 0));
     }
 
-    float* layer_row(int layer, int channel, int y) const { return layers[layer][channel] + (y % kResidualRows) * stride; }
+    float* layer_row(int layer, int channel, int y) const {
+        return layers[layer][channel] + (y % kResidualRows) * stride;
+    }
 };
 
 // ---- Upsampling
@@ -194,7 +199,8 @@ AQT_INLINE void synthesise_row(const PictureNetwork& network, float* const* chan
 }
 
 /// Row `y` after residual layer `layer` (from 1): p + relu(conv3x3(p) + u), without the relu in the last layer.
-AQT_INLINE void residual_row(const PictureNetwork& network, const Workspace& space, int layer, int y, int height, int width) {
+AQT_INLINE void residual_row(const PictureNetwork& network, const Workspace& space, int layer, int y, int height,
+                             int width) {
     const auto& weights = network.r[layer - 1];
     const float* rows[3][3];
     for (int c = 0; c < 3; c++)
@@ -230,7 +236,8 @@ AQT_INLINE void quantise_row(const float* p, int width, float white, uint16_t* o
 }
 
 template <class Sample>
-AQT_INLINE void write_row(const Workspace& space, float* const* rgb, const PictureFormat& format, int width, Sample* out) {
+AQT_INLINE void write_row(const Workspace& space, float* const* rgb, const PictureFormat& format, int width,
+                          Sample* out) {
     const float white = sizeof(Sample) == 1 ? 255.f : 65535.f;
     if (format.grayscale) {
         for (int x = 0; x < width; x++) space.blend[x] = (rgb[0][x] + rgb[1][x] + rgb[2][x]) * (1 / 3.f);
@@ -248,7 +255,8 @@ AQT_INLINE void write_row(const Workspace& space, float* const* rgb, const Pictu
 }
 
 /// The last layer has row `y`: puts it into the picture.
-AQT_INLINE void finish_row(const Workspace& space, int layer, const PictureFormat& format, int y, int width, void* picture) {
+AQT_INLINE void finish_row(const Workspace& space, int layer, const PictureFormat& format, int y, int width,
+                           void* picture) {
     float* const rgb[3] = {space.layer_row(layer, 0, y), space.layer_row(layer, 1, y), space.layer_row(layer, 2, y)};
     const ptrdiff_t first = static_cast<ptrdiff_t>(y) * width * (format.grayscale ? 1 : 3);
     if (format.depth == 8)
@@ -276,7 +284,8 @@ static void render_strip(const PictureNetwork& network, const GridView* grids, c
         for (int layer = 0; layer <= last_layer; layer++) {
             const int y = front - layer;
             if (y < layer_begin(layer) || y >= layer_end(layer)) continue;
-            float* const out[3] = {space.layer_row(layer, 0, y), space.layer_row(layer, 1, y), space.layer_row(layer, 2, y)};
+            float* const out[3] = {space.layer_row(layer, 0, y), space.layer_row(layer, 1, y),
+                                   space.layer_row(layer, 2, y)};
             if (layer == 0) {
                 grid_row(grids[0], width, y, space.finest[0]);
                 for (int c = 1; c < network.grids; c++)

@@ -11,10 +11,10 @@ namespace {
 constexpr int kEntries = kBaseScales * kFractions * kSymbols;
 
 // r_s: 4096 log2(e) / (16 b), rounded. Listed and not computed, so that no floating point decides a probability.
-constexpr int kRates[kBaseScales] = {
-    11819, 10838, 9938, 9113, 8357, 7663, 7027, 6444, 5909, 5419, 4969, 4557, 4178, 3832, 3514, 3222, 2955, 2709,
-    2485,  2278,  2089, 1916, 1757, 1611, 1477, 1355, 1242, 1139, 1045, 958,  878,  806,  739,  677,  621,  570,
-    522,   479,   439,  403,  369,  339,  311,  285,  261,  239,  220,  201,  185,  169,  155,  142};
+constexpr int kRates[kBaseScales] = {11819, 10838, 9938, 9113, 8357, 7663, 7027, 6444, 5909, 5419, 4969, 4557, 4178,
+                                     3832,  3514,  3222, 2955, 2709, 2485, 2278, 2089, 1916, 1757, 1611, 1477, 1355,
+                                     1242,  1139,  1045, 958,  878,  806,  739,  677,  621,  570,  522,  479,  439,
+                                     403,   369,   339,  311,  285,  261,  239,  220,  201,  185,  169,  155,  142};
 
 // K_j: 2^(-2^-j) in units of 2^-31.
 constexpr uint64_t kRoots[12] = {1518500250, 1805811301, 1969251188, 2056437387, 2101467502, 2124350982,
@@ -42,7 +42,7 @@ struct Tables {
         for (int rate : kRates)
             for (int fraction = 0; fraction < kFractions; fraction++)
                 for (int j = 0; j < kSymbols; j++) {
-                    // The lower edge of the bin of difference j - 15, seen from a mean (fraction - 8) sixteenths above it.
+                    // The lower edge of the bin of a difference, seen from a mean (fraction - 8) sixteenths above 0.
                     auto edge = [&](int symbol) {
                         return distribution(rate, 16 * (symbol - kLargestDifference) - 8 - (fraction - 8));
                     };

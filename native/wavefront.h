@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "decode_kernels.h"
-#include "integer_lanes.h"
+#include "entropy_network.h"
 
 namespace aquatint::AQT_ISA {
 
@@ -19,8 +19,8 @@ struct Offset {
 };
 
 constexpr Offset kNeighbours[kMaxContext] = {
-    {0, -1},  {-1, 0},  {-1, -1}, {-1, 1}, {0, -2},  {-2, 0},  {-1, -2}, {-1, 2}, {-2, -1}, {-2, 1}, {0, -3},  {-3, 0},
-    {-2, -2}, {-2, 2},  {-1, -3}, {-1, 3}, {-3, -1}, {-3, 1},  {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2}, {-1, 4}};
+    {0, -1},  {-1, 0}, {-1, -1}, {-1, 1}, {0, -2},  {-2, 0}, {-1, -2}, {-1, 2}, {-2, -1}, {-2, 1},  {0, -3}, {-3, 0},
+    {-2, -2}, {-2, 2}, {-1, -3}, {-1, 3}, {-3, -1}, {-3, 1}, {-2, -3}, {-2, 3}, {0, -4},  {-3, -2}, {-3, 2}, {-1, 4}};
 
 constexpr int kRowsAbove = 3;
 constexpr int kFirstLane = 16;  // a step of the skewed copy: 13 unused, 3 rows above the band, its 16 rows, the parents
@@ -66,49 +66,25 @@ AQT_INLINE void copy_parents(const Skewed& skewed, const Band& band, int parents
     }
 }
 
-// ---- The network
-
-constexpr int kFractionBits = 10;  // that the weights have more than the activations
-
-/// One hidden layer, from the pairs of its inputs to those of its outputs.
-template <int inputs>
-AQT_INLINE void hidden_layer(const int32_t (*weights)[kMaxInputs / 2], const int32_t* biases, const Pairs* x, Pairs* y) {
-#pragma GCC unroll 12
-    for (int o = 0; o < inputs / 2; o++) {
-        Sums even = sums_of(biases[2 * o]), odd = sums_of(biases[2 * o + 1]);
-#pragma GCC unroll 12
-        for (int i = 0; i < inputs / 2; i++) {
-            accumulate(even, x[i], weights[2 * o][i]);
-            accumulate(odd, x[i], weights[2 * o + 1][i]);
-        }
-        y[o] = activate<kFractionBits>(even, odd, x[o]);
-    }
-}
-
-/// The placements of the sixteen latents of a step.
-template <int inputs>
-AQT_INLINE void predict(const EntropyNetwork& network, const int16_t* step, const ptrdiff_t* offsets,
-                        Placement* placements) {
-    Pairs x[inputs / 2], h[inputs / 2], g[inputs / 2];
-#pragma GCC unroll 12
-    for (int i = 0; i < inputs / 2; i++) x[i] = load_pairs(step + offsets[2 * i], step + offsets[2 * i + 1]);
-    hidden_layer<inputs>(network.w1, network.b1, x, h);
-    hidden_layer<inputs>(network.w2, network.b2, h, g);
-    Sums mean = sums_of(network.b3[0]), scale = sums_of(network.b3[1]);
-#pragma GCC unroll 12
-    for (int i = 0; i < inputs / 2; i++) {
-        accumulate(mean, g[i], network.w3[0][i]);
-        accumulate(scale, g[i], network.w3[1][i]);
-    }
-    int32_t means[kBandRows], scales[kBandRows];
-    store_shifted<kFractionBits>(means, mean);
-    store_shifted<kFractionBits>(scales, scale);
-    auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
-    for (int i = 0; i < kBandRows; i++)
-        placements[i] = place(clamp((means[i] + 2) >> 2, -8192, 8191), clamp(40 + ((scales[i] + 4) >> 3), 0, kScales - 1));
-}
-
 // ---- The wavefront
+
+/// The placements of the sixteen latents of a step, field by field so that vectors can fill them.
+struct Placements {
+    int base[kBandRows], shift[kBandRows], table[kBandRows];
+
+    Placements(const int32_t* z0, const int32_t* z1) {
+        auto clamp = [](int v, int low, int high) { return v < low ? low : v > high ? high : v; };
+        for (int lane = 0; lane < kBandRows; lane++) {
+            const int mean = clamp((z0[lane] + 2) >> 2, -8192, 8191);
+            const Placement placement = place(mean, clamp(40 + ((z1[lane] + 4) >> 3), 0, kScales - 1));
+            base[lane] = placement.base;
+            shift[lane] = placement.shift;
+            table[lane] = placement.table;
+        }
+    }
+
+    Placement operator[](int lane) const { return {base[lane], shift[lane], table[lane]}; }
+};
 
 /// Calls `code(latent, placement)` for every latent in coding order; it reads or writes the latent. Returns the first
 /// latent out of range, or 0; `stop()` is asked after every step whether to go on.
@@ -134,8 +110,10 @@ AQT_INLINE int code_band(const EntropyNetwork& network, const Band& band, Code c
     const int steps = width + kLag * (rows - 1);
     for (int step = 0; step < steps; step++) {
         int16_t* lanes = skewed.origin + step * stride;
-        Placement placements[kBandRows];
-        predict<inputs>(network, lanes, offsets, placements);
+        int32_t z0[kBandRows], z1[kBandRows];
+        for (int lane = 0; lane < kBandRows; lane += kLanes)
+            evaluate<inputs>(network, lanes + lane, offsets, z0 + lane, z1 + lane);
+        const Placements placements(z0, z1);
         const int begin = step < width ? 0 : (step - width) / kLag + 1;
         const int end = step / kLag < rows ? step / kLag + 1 : rows;
         for (int lane = begin; lane < end; lane++) {
@@ -182,7 +160,8 @@ static Symbol* write_band(const EntropyNetwork& network, const Band& band, const
     return out;
 }
 
-static double measure_band(const EntropyNetwork& network, const Band& band, const uint16_t* tables, const float* costs) {
+static double measure_band(const EntropyNetwork& network, const Band& band, const uint16_t* tables,
+                           const float* costs) {
     double bits = 0;
     auto code = [&](int16_t latent, const Placement& placement) {
         bits += cost_of_number(latent, tables, costs, placement);
