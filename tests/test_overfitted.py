@@ -9,7 +9,7 @@ import pytest
 
 import aquatint
 from aquatint import Target, container, native
-from aquatint.codecs.overfitted import encoder, presets
+from aquatint.codecs.overfitted import presets
 from aquatint.container import Chunk
 
 
@@ -151,17 +151,6 @@ def test_both_engines_encode(small_photo: np.ndarray) -> None:
     results = [aquatint.compress(picture, Target(quality=60), effort=2, device=device) for device in ("cpu", "torch")]
     assert results[1].report.psnr == pytest.approx(results[0].report.psnr, abs=1)
     assert results[1].bpp == pytest.approx(results[0].bpp, rel=0.2)
-
-
-def test_the_dead_zone_is_found_by_bisection() -> None:
-    sizes = []
-
-    def size(dead_zone: float) -> float:
-        sizes.append(dead_zone)
-        return 100 - 50 * dead_zone
-
-    assert encoder.dead_zone_for(size, 90) == pytest.approx(0.2, abs=1e-3)
-    assert size(encoder.dead_zone_for(size, 90)) <= 90
 
 
 def test_damage_anywhere_is_noticed(small_photo: np.ndarray) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,14 +20,16 @@ from aquatint.codecs.overfitted.stream import GROUPS, Stream
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
-# The last correction of the rate moves the dead zone of the rounding, with everything else fixed.
-DEAD_ZONES = -0.5, 0.5
-BISECTIONS = 12
-# How near a rate is near enough: relative to bpp, and as the part of a size that is used.
-BPP_TOLERANCE = 0.005
-SIZE_USED = 0.98
-# If the rate is missed all the same, the fit is taken up again from the middle; so often in all.
-MAX_ATTEMPTS = 4
+# What is accepted of a rate that was asked for, and what is aimed for below a size that may not be exceeded.
+BPP_ACCEPTED = 0.985, 1.015
+SIZE_ACCEPTED = 0.955, 1.0
+SIZE_AIM = 0.98
+# If the rate is missed all the same, the second half of the fit is repeated with another Lagrangian; so often in all.
+REPEATED_FROM = 0.7
+MAX_ATTEMPTS = 8
+# d log(bits) / d log(lagrangian): the typical one, and what is believed of a measured one.
+TYPICAL_SLOPE = -0.6
+SLOPES = -1.2, -0.2
 LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
@@ -37,13 +39,14 @@ class Aim:
 
     Attributes:
         lagrangian: to use, or to start from if `bits` is given.
-        bits: of the payload, or None if the Lagrangian decides.
-        strict: the bits may not be exceeded.
+        bits: of the payload to fit towards, or None if the Lagrangian decides.
+        least, most: bits that are accepted.
     """
 
     lagrangian: float
     bits: float | None = None
-    strict: bool = False
+    least: float = 0.0
+    most: float = math.inf
 
 
 def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
@@ -56,34 +59,18 @@ def aim_of(target: Target, pixels: int, overhead: int) -> Aim:
         return Aim(target.lagrangian)
     if target.quality is not None:
         return Aim(presets.lagrangian_of_quality(target.quality))
-    total = target.bits(pixels)
-    assert total is not None
-    bits = total - 8 * overhead
+    total, other = target.bits(pixels) or 0.0, 8 * overhead
+    low, high = SIZE_ACCEPTED if target.size is not None else BPP_ACCEPTED
+    bits = (total if target.size is None else SIZE_AIM * total) - other
     if bits <= 0:
-        raise UsageError(
-            f"a file of {total / 8:.0f} bytes has no room: header, alpha and metadata take {overhead} bytes"
-        )
-    return Aim(presets.lagrangian_of_bpp(bits / pixels), bits, target.size is not None)
+        raise UsageError(f"a file of {total / 8:.0f} bytes is too small: all but the payload takes {overhead}")
+    return Aim(presets.lagrangian_of_bpp(bits / pixels), bits, low * total - other, high * total - other)
 
 
-def latent_bits(engine: Engine, latents: list[np.ndarray]) -> float:
-    """Puts latents into the engine and returns their bits under its entropy network."""
+def set_latents(engine: Engine, latents: Sequence[np.ndarray]) -> None:
+    """Puts latents, finest grid first, into the engine."""
     for k, grid in enumerate(latents):
         engine.set_latents(k, grid.astype(np.float32))
-    return float(sum(engine.evaluate()[1]))
-
-
-def dead_zone_for(size: Callable[[float], float], wanted: float, start: float = 0.0) -> float:
-    """The least dead zone whose size is at most `wanted`, by bisection: size falls as the dead zone grows."""
-    low, high = DEAD_ZONES
-    middle = start
-    for _ in range(BISECTIONS):
-        if size(middle) > wanted:
-            low = middle
-        else:
-            high = middle
-        middle = (low + high) / 2
-    return high
 
 
 def quantise(
@@ -115,28 +102,6 @@ def quantise(
     return integers, tuple(exponents)
 
 
-def near(size: float, aim: Aim) -> bool:
-    """Whether a payload of `size` bits meets its aim."""
-    if aim.bits is None:
-        return True
-    if aim.strict:
-        return SIZE_USED * aim.bits <= size <= aim.bits
-    return abs(size / aim.bits - 1) <= BPP_TOLERANCE
-
-
-def meet(draft: Stream, latents: list[np.ndarray], aim: Aim) -> tuple[Stream, bytes]:
-    """Moves the dead zone of the rounding until the payload meets its aim as well as it can, and writes it."""
-    payload = stream.write(draft)
-    if aim.bits is None or near(8 * len(payload), aim):
-        return draft, payload
-
-    def rounded(dead_zone: float) -> Stream:
-        return replace(draft, latents=round_latents(latents, dead_zone))
-
-    dead_zone = dead_zone_for(lambda zone: 8 * len(stream.write(rounded(zone))), aim.bits)
-    return rounded(dead_zone), stream.write(rounded(dead_zone))
-
-
 def encode(
     pixels: np.ndarray,
     target: Target,
@@ -159,24 +124,26 @@ def encode(
     steps = presets.steps(effort)
     tuning = max(1, round(TUNING_SHARE * steps))
     reporter = Reporter(progress, steps, height * width)
-    lagrangian, start, attempts = aim.lagrangian, 0.0, 0
-    other_bits = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
+    wanted = None
+    if aim.bits is not None:
+        networks = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
+        wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits)
+    lagrangian, start = aim.lagrangian, 0.0
+    tried: list[tuple[float, float]] = []
     while True:
         fitting = round((1 - start) * (steps - tuning))
         reporter.steps = reporter.done + fitting + tuning
-        wanted = None if aim.bits is None else max(aim.bits - other_bits, LATENT_SHARE * aim.bits)
         lagrangian = fit(engine, fitting, start, lagrangian, wanted, seed, reporter)
         latents = [engine.latents(k) for k in range(architecture.grids)]
-        draft = finish(engine, architecture, latents, wanted, tuning, lagrangian, reporter)
-        final, payload = meet(draft, latents, aim)
-        attempts += 1
-        if near(8 * len(payload), aim) or attempts == MAX_ATTEMPTS or lagrangian <= LAGRANGIANS[0]:
+        final = finish(engine, architecture, latents, tuning, lagrangian, reporter)
+        payload = stream.write(final)
+        bits = 8 * len(payload)
+        tried.append((lagrangian, bits))
+        if aim.bits is None or aim.least <= bits <= aim.most or len(tried) == MAX_ATTEMPTS:
             break
-        start = 0.5
-        other_bits = 8 * len(payload) - sum(stream.measure(final).grids)
-        for k, grid in enumerate(latents):
-            engine.set_latents(k, grid)
-    if aim.strict and 8 * len(payload) > (aim.bits or 0):
+        lagrangian, start, wanted = next_lagrangian(tried, aim.bits), REPEATED_FROM, None
+        set_latents(engine, latents)
+    if target.size is not None and bits > aim.most:
         raise UsageError(
             f"{target.size} bytes are too few for this picture: the smallest file found has {overhead + len(payload)}"
         )
@@ -191,21 +158,32 @@ def encode(
     )
 
 
+def next_lagrangian(tried: Sequence[tuple[float, float]], wanted_bits: float) -> float:
+    """The Lagrangian to try next, by the secant method on logarithms.
+
+    Args:
+        tried: Lagrangians and the bits they gave, in order.
+        wanted_bits: what is aimed for.
+    """
+    (last, bits), slope = tried[-1], TYPICAL_SLOPE
+    if len(tried) > 1 and tried[-2][0] != last:
+        slope = math.log(bits / tried[-2][1]) / math.log(last / tried[-2][0])
+    slope = min(max(slope, SLOPES[0]), SLOPES[1])
+    lagrangian = last * (wanted_bits / bits) ** (1 / slope)
+    return min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
+
+
 def finish(
     engine: Engine,
     architecture: Architecture,
     latents: list[np.ndarray],
-    wanted_bits: float | None,
     tuning: int,
     lagrangian: float,
     reporter: Reporter,
 ) -> Stream:
-    """Rounds fitted latents, to so many bits if they are given, tunes the networks on them and quantises these."""
-    dead_zone = 0.0
-    if wanted_bits is not None:
-        dead_zone = dead_zone_for(lambda zone: latent_bits(engine, round_latents(latents, zone)), wanted_bits)
-    rounded = round_latents(latents, dead_zone)
-    latent_bits(engine, rounded)
+    """Rounds fitted latents, tunes the networks on them and quantises these."""
+    rounded = round_latents(latents)
+    set_latents(engine, rounded)
     tune(engine, tuning, lagrangian, reporter)
     integers, exponents = quantise(engine, architecture, lagrangian, latents[0].size)
     return Stream(architecture, integers, exponents, rounded)
@@ -213,7 +191,5 @@ def finish(
 
 def estimated_bits(engine: Engine, final: Stream) -> float:
     """Bits of a payload as the fit sees them: floating-point networks and ideal codes."""
-    parameters = sum(
-        laplace_bits(np.concatenate([final.parameters[name].ravel() for name in names])) for names in GROUPS.values()
-    )
-    return latent_bits(engine, list(final.latents)) + parameters + 8 * stream.OVERHEAD_BYTES
+    parameters = (np.concatenate([final.parameters[name].ravel() for name in names]) for names in GROUPS.values())
+    return sum(engine.evaluate()[1]) + sum(map(laplace_bits, parameters)) + 8 * stream.OVERHEAD_BYTES

@@ -18,7 +18,7 @@ LADDER = {
     "fast": Architecture(context=6, parents=2, hidden=8, residuals=1),
     "least": Architecture(context=6, parents=2, hidden=4, residuals=0),
 }
-TYPICAL_PARAMETER_BITS = 4.0  # what a parameter takes on typical photographs
+TYPICAL_PARAMETER_BITS = 6.5  # what a parameter takes on typical photographs
 NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 
 # Quality is logarithmic in the Lagrangian: a quality of 50 gives about 0.3 bpp on a typical photograph.

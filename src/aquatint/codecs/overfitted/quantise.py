@@ -26,19 +26,12 @@ EXPONENTS = (
 CODE_SCALES = 2.0 ** ((4 + 5 * np.arange(16) - 40) / 8)
 
 
-def round_latents(latents: list[np.ndarray], dead_zone: float) -> list[np.ndarray]:
-    """Rounds latents to int16, those within one of zero with a dead zone.
+def round_latents(latents: list[np.ndarray]) -> list[np.ndarray]:
+    """Rounds latents, float arrays in quantiser bins, to int16.
 
-    Args:
-        latents: float arrays in quantiser bins.
-        dead_zone: in [-0.5, 0.5]; a latent becomes non-zero from a magnitude of 0.5 + dead_zone on. Larger saves bits.
+    A dead zone around zero does not pay here: latents come to rest near the thresholds, and many are predicted.
     """
-    rounded = []
-    for grid in latents:
-        magnitude = np.abs(grid)
-        offset = np.where(magnitude < 1, np.float32(0.5 - dead_zone), np.float32(0.5))
-        rounded.append((np.sign(grid) * np.minimum(np.floor(magnitude + offset), LATENT_LIMIT)).astype(np.int16))
-    return rounded
+    return [np.clip(np.floor(grid + 0.5), -LATENT_LIMIT, LATENT_LIMIT).astype(np.int16) for grid in latents]
 
 
 def quantise_parameters(arrays: Mapping[str, np.ndarray], exponent: int) -> dict[str, np.ndarray]:
