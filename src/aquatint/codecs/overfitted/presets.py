@@ -24,9 +24,6 @@ NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 # Quality is logarithmic in the Lagrangian: a quality of 50 gives about 0.3 bpp on a typical photograph.
 LAGRANGIAN_AT_50 = 2.5e-3
 QUALITIES_PER_DECADE = 25
-# Rate and Lagrangian of typical photographs: bpp ~ 0.3 (lagrangian / 2.5e-3)^(-1/1.6), a fit to C3's published curve.
-RATE_EXPONENT = 1.6
-TYPICAL_BPP = 0.3
 
 
 def steps(effort: int) -> int:
@@ -40,13 +37,12 @@ def steps(effort: int) -> int:
     return STEPS[effort]
 
 
-def architecture(effort: int, height: int, width: int, lagrangian: float) -> tuple[str, Architecture]:
+def architecture(effort: int, height: int, width: int, expected_bits: float) -> tuple[str, Architecture]:
     """The decoder for an effort: the largest one whose networks take a small enough share of the bits to be expected.
 
     Returns:
         Its name in LADDER, and its sizes: pictures of few pixels have fewer grids.
     """
-    expected_bits = height * width * TYPICAL_BPP * (lagrangian / LAGRANGIAN_AT_50) ** (-1 / RATE_EXPONENT)
     grids = min(7, 1 + math.floor(math.log2(max(height, width))))
     names = list(LADDER)[2 if effort <= 3 else 1 if effort <= 8 else 0 :]
 
@@ -60,8 +56,3 @@ def architecture(effort: int, height: int, width: int, lagrangian: float) -> tup
 def lagrangian_of_quality(quality: float) -> float:
     """The weight of a bit per pixel for a quality from 1 to 100; falls by a factor of ten in 25 units."""
     return LAGRANGIAN_AT_50 * 10 ** ((50 - quality) / QUALITIES_PER_DECADE)
-
-
-def lagrangian_of_bpp(bpp: float) -> float:
-    """A first guess of the Lagrangian for a rate; the fit corrects it."""
-    return LAGRANGIAN_AT_50 * (bpp / TYPICAL_BPP) ** -RATE_EXPONENT
