@@ -148,7 +148,16 @@ def test_a_codec_that_exceeds_the_size_is_caught(fake_codec: FakeCodec, monkeypa
 
 
 def _codec_arguments() -> dict:
-    return {"depth": 8, "overhead": 0, "effort": 1, "threads": 1, "device": "cpu", "seed": 0, "progress": None}
+    return {
+        "depth": 8,
+        "grayscale": False,
+        "overhead": 0,
+        "effort": 1,
+        "threads": 1,
+        "device": "cpu",
+        "seed": 0,
+        "progress": None,
+    }
 
 
 def test_encoded_tells_what_came_of_it() -> None:

@@ -59,7 +59,7 @@ def fitted(
     """Parameters after a short fit from `start`, and its final loss."""
     engine = create_engine(planes, architecture, threads=1)
     engine.parameters = start
-    fit(engine, recipe.steps, 0.0, lagrangian, None, 0, Reporter(None, recipe.steps, planes[0].size))
+    fit(engine, recipe.steps, lagrangian, None, 0, Reporter(None, recipe.steps, planes[0].size))
     error, bits = engine.evaluate()
     return engine.parameters, float(error) + lagrangian * sum(bits) / planes[0].size
 

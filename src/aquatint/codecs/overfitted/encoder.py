@@ -30,13 +30,8 @@ from aquatint.errors import UsageError
 BPP_ACCEPTED = 0.975, 1.025
 SIZE_ACCEPTED = 0.955, 1.0
 SIZE_AIM = 0.98
-# If the rate is missed all the same, the end of the fit is repeated with another Lagrangian, or all of it after a large
-# miss: latents that the soft rounding has hardened no longer follow. So often in all:
-NEAR_MISS = 1.12
-REPEATED_FROM = 0.8
-CONTROLLABLE_STEPS = 400  # from which the end alone is worth repeating, and control during a fit comes out as meant
-MAX_TRIALS = 10
-TYPICAL_SLOPE = -0.6  # d log(bits) / d log(lagrangian)
+MAX_TRIALS = 8  # fits at most, if the rate is missed all the same
+SLOPE = -0.6  # typical d log(bits) / d log(lagrangian)
 LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
@@ -135,7 +130,6 @@ def encode(
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     name, architecture = presets.architecture(effort, height, width, expected_bits)
     engine = create_engine(np.moveaxis(pixels, 2, 0), architecture, device=device, threads=threads)
-    engine.parameters = initial_parameters(name, architecture, aim.lagrangian)
     steps = presets.steps(effort)
     tuning = max(1, round(TUNING_SHARE * steps))
     reporter = Reporter(progress, steps, height * width)
@@ -143,32 +137,22 @@ def encode(
     if aim.bits is not None:
         networks = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
         wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits)
-    first_wanted = wanted
-    lagrangian, start = aim.lagrangian, 0.0
+    lagrangian = aim.lagrangian
     trials: list[Trial] = []
-    alike = 0  # trials at the end that began in the same way
     while True:
-        fitting = round((1 - start) * (steps - tuning))
-        reporter.steps = reporter.done + fitting + tuning
-        lagrangian = fit(engine, fitting, start, lagrangian, wanted, seed, reporter)
-        latents = [engine.latents(k) for k in range(architecture.grids)]
-        final = finish(engine, architecture, latents, tuning, lagrangian, reporter)
+        engine.parameters = initial_parameters(name, architecture, lagrangian)
+        set_latents(engine, [np.zeros(shape) for shape in architecture.grid_shapes(height, width)])
+        engine.reset_optimiser()
+        lagrangian = fit(engine, steps - tuning, lagrangian, wanted, seed, reporter)
+        final = finish(engine, architecture, tuning, lagrangian, reporter)
         trials.append(Trial(lagrangian, stream.write(final), estimated_bits(engine, final)))
-        bits, alike = trials[-1].bits, alike + 1
-        if aim.bits is None or aim.least <= bits <= aim.most or len(trials) == MAX_TRIALS:
+        bits = trials[-1].bits
+        if aim.bits is None or wanted is None or aim.least <= bits <= aim.most or len(trials) == MAX_TRIALS:
             break
-        is_near = 1 / NEAR_MISS < bits / aim.bits < NEAR_MISS and steps >= CONTROLLABLE_STEPS
-        if is_near != (start > 0):
-            alike = 1
-        lagrangian = next_lagrangian(trials[-alike:], aim.bits)
-        if is_near:
-            start, wanted = REPEATED_FROM, None
-            set_latents(engine, latents)
-        else:
-            start, wanted = 0.0, first_wanted if steps >= CONTROLLABLE_STEPS else None
-            engine.parameters = initial_parameters(name, architecture, lagrangian)
-            set_latents(engine, [np.zeros_like(grid) for grid in latents])
-            engine.reset_optimiser()
+        # Again from the beginning: latents that the soft rounding has hardened no longer follow.
+        wanted *= aim.bits / bits
+        lagrangian = min(max(lagrangian * (aim.bits / bits) ** (1 / SLOPE), LAGRANGIANS[0]), LAGRANGIANS[1])
+        reporter.steps += steps
     best = trials[-1]
     if aim.bits is not None:
         best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or 0))))
@@ -200,32 +184,18 @@ class Trial:
         return 8 * len(self.payload)
 
 
-def next_lagrangian(trials: Sequence[Trial], wanted_bits: float) -> float:
-    """The Lagrangian to try next: by interpolation between a miss on either side, else by the typical slope."""
-    over = max((t for t in trials if t.bits > wanted_bits), key=lambda t: t.lagrangian, default=None)
-    under = min((t for t in trials if t.bits <= wanted_bits), key=lambda t: t.lagrangian, default=None)
-    if over and under and over.lagrangian < under.lagrangian:
-        share = math.log(over.bits / wanted_bits) / math.log(over.bits / under.bits)
-        share = min(max(share, 0.1), 0.9)  # or one side might stay for ever
-        return over.lagrangian * (under.lagrangian / over.lagrangian) ** share
-    last = trials[-1]
-    lagrangian = last.lagrangian * (wanted_bits / last.bits) ** (1 / TYPICAL_SLOPE)
-    return min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
-
-
 def finish(
     engine: Engine,
     architecture: Architecture,
-    latents: list[np.ndarray],
     tuning: int,
     lagrangian: float,
     reporter: Reporter,
 ) -> Stream:
     """Rounds fitted latents, tunes the networks on them and quantises these."""
-    rounded = round_latents(latents)
+    rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
     set_latents(engine, rounded)
     tune(engine, tuning, lagrangian, reporter)
-    integers, exponents = quantise(engine, architecture, lagrangian, latents[0].size)
+    integers, exponents = quantise(engine, architecture, lagrangian, rounded[0].size)
     return Stream(architecture, integers, exponents, rounded)
 
 

@@ -63,7 +63,6 @@ class Reporter:
 def fit(
     engine: Engine,
     steps: int,
-    start: float,
     lagrangian: float,
     wanted_bits: float | None,
     seed: int,
@@ -74,7 +73,6 @@ def fit(
     Args:
         engine: holds the picture, the latents and the networks; changed in place.
         steps: number of steps, at least 1.
-        start: where in the schedule to begin, 0 for the beginning.
         lagrangian: weight of a bit per pixel against the mean squared error; a first guess if `wanted_bits` is given.
         wanted_bits: bits of the latents to arrive at by moving the Lagrangian, or None to keep it.
         seed: of the quantisation noise.
@@ -83,13 +81,13 @@ def fit(
     Returns:
         The Lagrangian at the end.
     """
-    control_every = max(1, round(CONTROL_EVERY * steps / (1 - start)))
+    control_every = max(1, round(CONTROL_EVERY * steps))
     for i in range(steps):
-        progress = start + (1 - start) * i / steps
+        progress = i / steps
         if wanted_bits and i % control_every == 0 and min(BITS_ON_THE_WAY) <= progress <= CONTROL_UNTIL:
             bits_now = max(sum(engine.evaluate()[1]), 1.0)
             expected = bits_now / np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
-            gain = min(GAIN * (1 - start) / steps, GAIN_PER_STEP)
+            gain = min(GAIN / steps, GAIN_PER_STEP)
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
         setting = schedule.fitting(progress)
