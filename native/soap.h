@@ -1,5 +1,5 @@
-// SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv 2409.11321, algorithm 3), for the small
-// matrices of a codec's networks. Against plain Adam it lowered the cost of 1000 steps by 9 % (docs/notes/overfitted-fit.md).
+// SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, arXiv 2409.11321, algorithm 3), for the
+// small matrices of a codec's networks. It lowered the cost of 1000 steps by 9 % (docs/notes/overfitted-fit.md).
 #pragma once
 #include <vector>
 

@@ -6,6 +6,7 @@
 #pragma once
 #include "decode_kernels.h"
 #include "simd.h"
+#include "simd_math.h"
 
 namespace aquatint::AQT_ISA {
 
@@ -105,26 +106,6 @@ AQT_INLINE void replicate_edges(float* row, int size, int count) {
     }
 }
 
-AQT_INLINE Floats interleave_low(Floats a, Floats b) {
-#if defined(__AVX512F__)
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-#elif defined(__AVX2__)
-    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-#else
-    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-#endif
-}
-
-AQT_INLINE Floats interleave_high(Floats a, Floats b) {
-#if defined(__AVX512F__)
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-#elif defined(__AVX2__)
-    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#endif
-}
-
 /// Doubles one channel of a level and writes row `y` of the finer one.
 AQT_INLINE void double_row(const Level& coarse, int channel, const float* taps, int y, float* blend, float* out) {
     const int size = coarse.width;
@@ -143,8 +124,10 @@ AQT_INLINE void double_row(const Level& coarse, int channel, const float* taps, 
                              load(blend + x + 2)};
         const Floats a = even[0] * p[0] + even[1] * p[1] + even[2] * p[2] + even[3] * p[3];
         const Floats b = odd[0] * p[1] + odd[1] * p[2] + odd[2] * p[3] + odd[3] * p[4];
-        store(out + 2 * x, interleave_low(a, b));
-        store(out + 2 * x + kLanes, interleave_high(a, b));
+        Floats low, high;
+        interleave(a, b, low, high);
+        store(out + 2 * x, low);
+        store(out + 2 * x + kLanes, high);
     }
 }
 
