@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "errors.h"
+#include "origins.h"
 #include "stream.h"
 
 namespace nb = nanobind;
@@ -26,8 +27,9 @@ Architecture architecture_of(const Shape& shape) {
     return {grids, context, parents, hidden, residuals};
 }
 
-Parameters parameters_of(const std::array<Integers, kGroups>& values, const std::array<int, kGroups>& exponents) {
-    Parameters parameters{{}, exponents};
+Parameters parameters_of(const std::array<Integers, kGroups>& values, const std::array<int, kGroups>& exponents,
+                         int origin) {
+    Parameters parameters{{}, exponents, origin};
     for (int group = 0; group < kGroups; group++)
         parameters.values[group].assign(values[group].data(), values[group].data() + values[group].size());
     return parameters;
@@ -95,23 +97,35 @@ nb::list decode_latents(nb::bytes payload, int height, int width, const std::str
     return arrays;
 }
 
+nb::list arrays_of(const std::array<std::vector<int>, kGroups>& groups) {
+    nb::list arrays;
+    for (const auto& group : groups) {
+        auto data = std::make_unique<int32_t[]>(group.size());
+        std::copy(group.begin(), group.end(), data.get());
+        arrays.append(array_of(std::move(data), {group.size()}));
+    }
+    return arrays;
+}
+
 nb::tuple decode_parameters(nb::bytes payload) {
     const StreamReader reader(span_of(payload));
     const Architecture& a = reader.architecture;
-    nb::list values;
-    for (const auto& group : reader.parameters.values) {
-        auto data = std::make_unique<int32_t[]>(group.size());
-        std::copy(group.begin(), group.end(), data.get());
-        values.append(array_of(std::move(data), {group.size()}));
-    }
-    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals}, values,
-                          reader.parameters.exponents);
+    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals},
+                          arrays_of(reader.parameters.values), reader.parameters.exponents, reader.parameters.origin);
+}
+
+nb::list origin_of(const Shape& shape, int which) {
+    const Architecture architecture = architecture_of(shape);
+    check_architecture(architecture, kUsage);
+    require(kUsage, "number of the origin", which, 0, UINT8_MAX);
+    return arrays_of(origin(architecture, which));
 }
 
 nb::bytes encode(const Shape& shape, const std::array<Integers, kGroups>& values,
-                 const std::array<int, kGroups>& exponents, const std::vector<Grid>& latents, const std::string& isa) {
+                 const std::array<int, kGroups>& exponents, int origin, const std::vector<Grid>& latents,
+                 const std::string& isa) {
     const Isa chosen = choose_isa(isa);
-    const Parameters parameters = parameters_of(values, exponents);
+    const Parameters parameters = parameters_of(values, exponents, origin);
     const GridViews views = views_of(latents);
     std::vector<uint8_t> out;
     {
@@ -124,10 +138,10 @@ nb::bytes encode(const Shape& shape, const std::array<Integers, kGroups>& values
 std::tuple<std::vector<double>, std::array<double, kGroups>> measure(const Shape& shape,
                                                                      const std::array<Integers, kGroups>& values,
                                                                      const std::array<int, kGroups>& exponents,
-                                                                     const std::vector<Grid>& latents,
+                                                                     int origin, const std::vector<Grid>& latents,
                                                                      const std::string& isa) {
     const Isa chosen = choose_isa(isa);
-    const Parameters parameters = parameters_of(values, exponents);
+    const Parameters parameters = parameters_of(values, exponents, origin);
     const GridViews views = views_of(latents);
     nb::gil_scoped_release release;
     const Costs costs = measure_stream(architecture_of(shape), parameters, views, chosen);
@@ -155,9 +169,10 @@ void bind_decoder(nb::module_& module) {
                "threads"_a = 0, "isa"_a = "auto");
     module.def("decode_latents", &decode_latents, "payload"_a, "height"_a, "width"_a, "isa"_a = "auto");
     module.def("decode_parameters", &decode_parameters, "payload"_a);
-    module.def("encode", &encode, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "latents"_a.noconvert(),
-               "isa"_a = "auto");
-    module.def("measure", &measure, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a,
+    module.def("origin", &origin_of, "architecture"_a, "which"_a);
+    module.def("encode", &encode, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "origin"_a,
+               "latents"_a.noconvert(), "isa"_a = "auto");
+    module.def("measure", &measure, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "origin"_a,
                "latents"_a.noconvert(), "isa"_a = "auto");
 }
 

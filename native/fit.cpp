@@ -1,6 +1,7 @@
 #include "fit.h"
 
 #include <cmath>
+#include <numbers>
 
 namespace aquatint {
 
@@ -106,9 +107,10 @@ void for_shared_channels(int channels, int rows, int worker, int parts, const Jo
 Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, int threads, Isa isa)
     : kernels_(fit_kernels(isa)),
       shape_(shape),
+      matrices_(parameter_matrices(shape)),
       parameters_(parameter_count(shape)),
       gradient_(parameters_.size()),
-      soap_(parameter_matrices(shape), static_cast<int>(parameters_.size())),
+      soap_(matrices_, static_cast<int>(parameters_.size())),
       located_(locate<const float>(shape, parameters_.data())),
       target_(height, width),
       pool_(std::clamp(threads, 1, (height + 15) / 16)) {
@@ -298,6 +300,26 @@ void Fit::backward(const Pass& pass) {
     std::fill(gradient_.begin(), gradient_.end(), 0.0f);
     for (const Worker& worker : workers_)
         for (std::size_t i = 0; i < gradient_.size(); ++i) gradient_[i] += worker.gradient[i];
+    if (pass.network_gradient && !origin_.empty()) add_gradient_of_network_bits(pass.lagrangian / pixels());
+}
+
+// n numbers with a Laplace distribution of the best scale b, the mean of their magnitudes, take n log2 b bits and some
+// that do not depend on them. Magnitudes below kBlur count for less, so that the gradient has no jump.
+void Fit::add_gradient_of_network_bits(float weight) {
+    constexpr float kBlur = 0.02f, kLeastScale = 0.01f;
+    const auto magnitude = [](float x) {  // kBlur log(cosh(x / kBlur)) without overflow
+        return std::abs(x) + kBlur * (std::log1p(std::exp(-2 * std::abs(x) / kBlur)) - std::numbers::ln2_v<float>);
+    };
+    for (const auto& [offset, rows, columns] : matrices_) {
+        const int count = rows * columns;
+        if (count == 0) continue;
+        float sum = 0;
+        for (int i = offset; i < offset + count; ++i)
+            sum += magnitude(parameters_[i] - origin_[i]);
+        const float factor = weight * std::numbers::log2e_v<float> / (sum / count + kLeastScale);
+        for (int i = offset; i < offset + count; ++i)
+            gradient_[i] += factor * std::tanh((parameters_[i] - origin_[i]) / kBlur);
+    }
 }
 
 void Fit::upsample_backward(const Pass& pass, int k, int worker, int parts) {

@@ -45,6 +45,9 @@ public:
     /// Sets the gradient of the distortion with respect to the clamped picture; false if a number in it is not finite.
     bool import_gradient(const float* planes);
 
+    /// Parameters that the networks' bits are counted from, as a part of the loss; empty for none.
+    std::vector<float>& origin() { return origin_; }
+
     /// Completes the gradients of `pass` from that of the picture.
     void backward(const Pass& pass);
 
@@ -66,10 +69,12 @@ private:
     void synthesise(int worker);
     void upsample_backward(const Pass& pass, int k, int worker, int parts);
     void collect_latent_gradient(int worker);
+    void add_gradient_of_network_bits(float weight);
 
     const FitKernels& kernels_;
     const NetworkShape shape_;
-    std::vector<float> parameters_, gradient_;
+    const std::vector<ParameterMatrix> matrices_;
+    std::vector<float> parameters_, gradient_, origin_;
     Soap soap_;
     Parameters<const float> located_;
     std::vector<Grid> grids_;

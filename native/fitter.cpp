@@ -75,12 +75,13 @@ public:
 
     void set_parameters(const Vector& values) {
         const Turn turn(*this);
-        const std::size_t size = fit_.parameters().size();
-        require(values.shape(0) == size,
-                "parameters must be " + std::to_string(size) + " numbers, not " + shape_of(values));
-        require(std::all_of(values.data(), values.data() + size, [](float x) { return std::isfinite(x); }),
-                "parameters must be finite");
-        std::copy_n(values.data(), size, fit_.parameters().begin());
+        const std::vector<float> checked = checked_vector("parameters", values);
+        std::copy(checked.begin(), checked.end(), fit_.parameters().begin());
+    }
+
+    void set_origin(const Vector& values) {
+        const Turn turn(*this);
+        fit_.origin() = checked_vector("origin", values);
     }
 
     Array latents(int k) {
@@ -178,6 +179,16 @@ private:
         return pixels;
     }
 
+    std::vector<float> checked_vector(const std::string& name, const Vector& values) {
+        const std::size_t size = fit_.parameters().size();
+        require(values.shape(0) == size,
+                name + " must be " + std::to_string(size) + " numbers, not " + shape_of(values));
+        std::vector<float> numbers(values.data(), values.data() + size);
+        require(std::all_of(numbers.begin(), numbers.end(), [](float x) { return std::isfinite(x); }),
+                name + " must be finite");
+        return numbers;
+    }
+
     static NetworkShape checked(const NetworkShape& shape) {
         require_between("grids", shape.grids, 1, kMaxGrids);
         require_between("context", shape.context, 0, kMaxInputs);
@@ -262,6 +273,7 @@ void bind_fitter(nb::module_& module) {
              "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "threads"_a = 0, "isa"_a = "auto")
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
+        .def("set_origin", &Fitter::set_origin, "values"_a)
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
         .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a,

@@ -29,10 +29,11 @@ constexpr const char* kGroupNames[kGroups] = {"entropy weights",   "entropy bias
                                               "synthesis weights", "synthesis biases", "residual weights",
                                               "residual biases"};
 
-/// Integers times 2^-exponent, in seven groups.
+/// Integers times 2^-exponent, in seven groups, and the origin that the stream counts them from.
 struct Parameters {
     std::array<std::vector<int>, kGroups> values;
     std::array<int, kGroups> exponents{};
+    int origin = 0;
 };
 
 /// The number of parameters in every group.

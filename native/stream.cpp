@@ -5,6 +5,7 @@
 
 #include "errors.h"
 #include "kernel_choice.h"
+#include "origins.h"
 
 namespace aquatint {
 namespace {
@@ -17,6 +18,7 @@ constexpr int kCodeScales = 16;
 Placement parameter_placement(int code_scale) { return place(0, 4 + 5 * code_scale); }
 
 void check_parameters(const Architecture& architecture, const Parameters& parameters) {
+    require(kUsage, "number of the origin", parameters.origin, 0, UINT8_MAX);
     const auto sizes = group_sizes(architecture);
     for (int group = 0; group < kGroups; group++) {
         const auto& values = parameters.values[group];
@@ -72,6 +74,17 @@ GridViews without_zero_grids(GridViews grids) {
     return grids;
 }
 
+/// What is coded of the parameters: their differences from the origin.
+std::array<std::vector<int>, kGroups> differences_from_origin(const Architecture& architecture,
+                                                              const Parameters& parameters) {
+    auto differences = origin(architecture, parameters.origin);
+    for (int group = 0; group < kGroups; group++)
+        for (size_t i = 0; i < differences[group].size(); i++)
+            differences[group][i] = parameters.values[group][i] -
+                                    origin_integer(differences[group][i], parameters.exponents[group]);
+    return differences;
+}
+
 double cost_of_group(const std::vector<int>& values, int code_scale) {
     const Placement placement = parameter_placement(code_scale);
     double bits = 0;
@@ -122,9 +135,8 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
                                     number(kFixedBytes + kStateBytes) + " of its fixed part");
     architecture = {payload[0] & 15, payload[1] & 31, payload[1] >> 5, payload[2], payload[0] >> 4};
     check_architecture(architecture, kCorrupt);
-    if (payload[3] != 0)
-        throw Error(kUnsupported, "the reserved byte of the stream is " + number(payload[3]) + ", not 0");
-
+    parameters.origin = payload[3];
+    const auto origins = origin(architecture, parameters.origin);
     const auto sizes = group_sizes(architecture);
     std::array<int, kGroups> code_scales;
     for (int group = 0; group < kGroups; group++) {
@@ -152,7 +164,8 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
         auto& values = parameters.values[group];
         values.reserve(sizes[group]);
         for (size_t i = 0; i < sizes[group]; i++) {
-            const int value = read_number(reader_, cumulative_tables(), placement);
+            const int value = read_number(reader_, cumulative_tables(), placement) +
+                              origin_integer(origins[group][i], parameters.exponents[group]);
             if (reader_.exhausted)
                 throw Error(kTruncated, "the stream's " + number(payload.size()) + " bytes end at number " + number(i) +
                                             " of the " + number(sizes[group]) + " " + kGroupNames[group]);
@@ -207,13 +220,13 @@ std::vector<uint8_t> write_stream(const Architecture& architecture, const Parame
 
     std::vector<uint8_t> out = {static_cast<uint8_t>(architecture.grids | architecture.residuals << 4),
                                 static_cast<uint8_t>(architecture.context | architecture.parents << 5),
-                                static_cast<uint8_t>(architecture.hidden), 0};
+                                static_cast<uint8_t>(architecture.hidden), static_cast<uint8_t>(parameters.origin)};
+    const auto differences = differences_from_origin(architecture, parameters);
     std::vector<Symbol> symbols;
     for (int group = 0; group < kGroups; group++) {
-        const auto& values = parameters.values[group];
-        const int code_scale = best_code_scale(values);
+        const int code_scale = best_code_scale(differences[group]);
         out.push_back(static_cast<uint8_t>(parameters.exponents[group] | code_scale << 4));
-        for (int value : values) {
+        for (int value : differences[group]) {
             Symbol written[kSymbolsPerNumber];
             const Symbol* end = write_number(written, value, cumulative_tables(), parameter_placement(code_scale));
             symbols.insert(symbols.end(), std::begin(written), written + (end - written));
@@ -240,8 +253,9 @@ Costs measure_stream(const Architecture& architecture, const Parameters& paramet
     check_parameters(architecture, parameters);
     check_grids(architecture, grids);
     Costs costs{std::vector<double>(grids.size(), 0.0), {}};
+    const auto differences = differences_from_origin(architecture, parameters);
     for (int group = 0; group < kGroups; group++)
-        costs.groups[group] = cost_of_group(parameters.values[group], best_code_scale(parameters.values[group]));
+        costs.groups[group] = cost_of_group(differences[group], best_code_scale(differences[group]));
     const EntropyNetwork network = entropy_network(architecture, parameters);
     for_each_band(architecture, without_zero_grids(grids), [&](int k, const Band& band) {
         costs.grids[k] += kernels_for(isa).measure_band(network, band, cumulative_tables(), symbol_costs());

@@ -4,6 +4,7 @@ It is as plain as it can be and far too slow for photographs; the tests hold the
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,7 @@ NEIGHBOURS = [
     *((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1), (0, -3), (-3, 0)),
     *((-2, -2), (-2, 2), (-1, -3), (-1, 3), (-3, -1), (-3, 1), (-2, -3), (-2, 3), (0, -4), (-3, -2), (-3, 2), (-1, 4)),
 ]
+ORIGINS = Path(__file__).parent.parent / "native" / "origins.bin"
 DEFAULT_TAPS = np.array([-3, -9, 67, 201]) / 256
 
 
@@ -129,6 +131,39 @@ def arrays_of(values: list, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     return arrays
 
 
+def origin_of(n: int, r: int, c: int, p: int, s: int, which: int) -> list[list[int]]:
+    """The numbers of an origin, a list a group."""
+    shapes = group_shapes(7, r, c + p, s)
+    if which == 0:
+        return [[0] * sum(int(np.prod(shape)) for shape in group) for group in group_shapes(n, r, c + p, s)]
+    table = np.frombuffer(ORIGINS.read_bytes(), "<i2").astype(int).tolist()
+    length = sum(int(np.prod(shape)) for group in shapes for shape in group)
+    while tuple(table[:4]) != (c, p, s, r):
+        length_here = sum(
+            int(np.prod(shape)) for g in group_shapes(7, table[3], table[0] + table[1], table[2]) for shape in g
+        )
+        table = table[5 + table[4] * length_here :]
+    i, f = divmod(which - 1, 16)
+    rows = np.array(table[5 : 5 + table[4] * length]).reshape(table[4], length)
+    values = (((16 - f) * rows[i] + f * rows[min(i + 1, table[4] - 1)] + 8) >> 4).tolist()
+    groups = []
+    for group in shapes:
+        size = sum(int(np.prod(shape)) for shape in group)
+        arrays = arrays_of(values[:size], group)
+        values = values[size:]
+        if group == shapes[2]:
+            arrays = [arrays[0][: n - 1]]
+        if group == shapes[3]:
+            arrays = [arrays[0][:, :n], arrays[1]]
+        groups.append([int(x) for array in arrays for x in array.ravel()])
+    return groups
+
+
+def rounded(value: int, exponent: int) -> int:
+    """A number of an origin in units of the group's step."""
+    return value << (exponent - 12) if exponent >= 12 else (value + (1 << (11 - exponent))) >> (12 - exponent)
+
+
 def at(grid: np.ndarray, y: int, x: int) -> int:
     return int(grid[y, x]) if 0 <= y < grid.shape[0] and 0 <= x < grid.shape[1] else 0
 
@@ -137,16 +172,16 @@ def decode_stream(payload: bytes, height: int, width: int) -> Decoded:
     n, r = payload[0] & 15, payload[0] >> 4
     c, p = payload[1] & 31, payload[1] >> 5
     s = payload[2]
-    assert payload[3] == 0
     exponents = [byte & 15 for byte in payload[4:11]]
     scales = [byte >> 4 for byte in payload[4:11]]
     mask = payload[11] | payload[12] << 8
     coder = EntropyDecoder(payload[13:])
 
     shapes = group_shapes(n, r, c + p, s)
+    origins = origin_of(n, r, c, p, s, payload[3])
     integers = [
-        [coder.number(0, 4 + 5 * scale) for _ in range(sum(int(np.prod(shape)) for shape in group))]
-        for group, scale in zip(shapes, scales, strict=True)
+        [coder.number(0, 4 + 5 * scale) + rounded(value, exponent) for value in group]
+        for group, scale, exponent in zip(origins, scales, exponents, strict=True)
     ]
     w1, w2, w3 = arrays_of([value * 2 ** (10 - exponents[0]) for value in integers[0]], shapes[0])
     b1, b2, b3 = arrays_of([value * 2 ** (16 - exponents[1]) for value in integers[1]], shapes[1])

@@ -30,6 +30,7 @@ ARCHITECTURES = [
     Architecture(1, 7, 1, 64, 1),
     Architecture(2, 4, 4, 8, 2),
 ]
+ENGINES = [("torch", "auto"), *(("cpu", isa) for isa in ISAS)]
 SIZES = [(1, 1), (1, 2), (17, 3), (3, 130), (67, 45), (64, 96), (33, 257)]
 
 
@@ -96,6 +97,27 @@ def test_gradients_are_those_of_autograd(size: tuple[int, int], architecture: Ar
 @pytest.mark.parametrize("temperature", [0.0, 0.02, 0.1, 1.0, 30.0])
 def test_gradients_at_other_temperatures(temperature: float) -> None:
     assert_gradients_of_autograd(45, 67, Architecture(5, 12, 4, 16, 2), temperature)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:4], ids=str)
+def test_gradients_of_the_bits_of_networks(architecture: Architecture) -> None:
+    origin = random_parameters(architecture, np.random.default_rng(9))
+    oracle, *engines = (random_engine(24, 33, architecture, device=d, isa=i) for d, i in ENGINES)
+    oracle.set_origin(origin)
+    lagrangian = 1000.0  # so that the networks' bits matter against those of the latents
+    without = engines[0].gradients(0.3, 0.8, lagrangian, 7)[2]
+    expected = oracle.gradients(0.3, 0.8, lagrangian, 7)[2]
+    assert np.abs(expected - without).max() > 1e-3 * np.abs(expected).max()
+    for engine in engines:
+        engine.set_origin(origin)
+        actual = engine.gradients(0.3, 0.8, lagrangian, 7)[2]
+        for name, array in split(actual, architecture).items():
+            assert_close(array, split(expected, architecture)[name], name)
+    at_origin = random_engine(24, 33, architecture, isa=ISAS[0])
+    at_origin.parameters = engines[0].parameters = origin  # where their bits are fewest, and have no gradient
+    np.testing.assert_array_equal(
+        engines[0].gradients(0.3, 0.8, lagrangian, 7)[2], at_origin.gradients(0.3, 0.8, lagrangian, 7)[2]
+    )
 
 
 def test_hard_rounded_latents_have_no_gradient() -> None:

@@ -27,7 +27,17 @@ from streams import (
 
 from aquatint import native
 from aquatint.codecs.overfitted.architecture import Architecture
-from aquatint.codecs.overfitted.stream import GROUPS, MAX_EXPONENTS, Stream, measure, read, write
+from aquatint.codecs.overfitted.presets import LADDER
+from aquatint.codecs.overfitted.stream import (
+    GROUPS,
+    MAX_EXPONENTS,
+    Stream,
+    measure,
+    origin_of,
+    read,
+    round_origin,
+    write,
+)
 from aquatint.errors import CorruptStreamError, FileFormatError, TruncatedError, UnsupportedFeatureError, UsageError
 
 ISAS = native.instruction_sets()
@@ -71,6 +81,51 @@ def test_decodes_like_the_reference(name: str, size: tuple[int, int]) -> None:
     for isa in ISAS:
         assert_same_latents(native.decode_latents(payload, *size, isa=isa), decoded.latents)
         assert_close_pixels(native.decode(payload, *size, isa=isa), expected)
+
+
+# ---- Origins of the parameters
+
+
+@pytest.mark.parametrize("grids", [1, 4, 7])
+@pytest.mark.parametrize("which", [1, 9, 17, 33])
+def test_counts_parameters_from_an_origin(which: int, grids: int) -> None:
+    architecture = replace(LADDER["fast"], grids=grids)
+    origin = origin_of(architecture, which)
+    plain = synthetic_stream(architecture, 17, 20, seed=which)
+    from_defaults = write(plain)
+    stream = replace(plain, origin=which)
+    payload = write(stream)
+    assert payload[3] == which
+    assert payload != from_defaults
+    decoded = decode_stream(payload, 17, 20)
+    assert_same_latents(list(stream.latents), decoded.latents)
+    for isa in ISAS:
+        assert_same_latents(native.decode_latents(payload, 17, 20, isa=isa), decoded.latents)
+        assert_close_pixels(native.decode(payload, 17, 20, isa=isa), picture(decoded, 17, 20, 8, False))
+    assert write(read(payload, 17, 20)) == payload
+    at_origin = {
+        name: round_origin(origin[name], exponent)
+        for names, exponent in zip(GROUPS.values(), stream.exponents, strict=True)
+        for name in names
+    }
+    # Nothing but zeros are coded then: the finest distribution gives each of them 0.006 bits.
+    assert sum(measure(replace(stream, parameters=at_origin)).groups) < 0.01 * architecture.parameter_count
+
+
+def test_origins_lie_between_their_rows() -> None:
+    architecture = LADDER["default"]
+    first, between, last = (origin_of(architecture, which) for which in (1, 9, 17))
+    for name in first:
+        np.testing.assert_array_equal(between[name], (8 * first[name] + 8 * last[name] + 8) >> 4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "which"),
+    [(LADDER["default"], 34), (LADDER["default"], 255), (Architecture(), 1), (replace(LADDER["best"], grids=8), 1)],
+)
+def test_unknown_origins_are_refused(architecture: Architecture, which: int) -> None:
+    with pytest.raises(UnsupportedFeatureError, match=f"origin {which} is not known"):
+        write(replace(synthetic_stream(architecture, 9, 9, seed=0), origin=which))
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -135,6 +190,7 @@ def test_every_instruction_set_writes_and_measures_the_same() -> None:
             for names in GROUPS.values()
         ],
         stream.exponents,
+        0,
         list(stream.latents),
     )
     payload = write(stream)
@@ -323,7 +379,7 @@ def with_byte(position: int, value: int) -> bytes:
         (with_byte(2, 0), CorruptStreamError, "hidden width is 0, outside 4 to 64"),
         (with_byte(2, 68), CorruptStreamError, "hidden width is 68, outside 4 to 64"),
         (with_byte(2, 6), CorruptStreamError, "hidden width is 6, not a multiple of 4"),
-        (with_byte(3, 1), UnsupportedFeatureError, "the reserved byte of the stream is 1, not 0"),
+        (with_byte(3, 1), UnsupportedFeatureError, "origin 1 is not known for networks of these sizes"),
         (with_byte(4, 11), CorruptStreamError, "step exponent of the entropy weights is 11, outside 0 to 10"),
         (with_byte(11, 8), CorruptStreamError, "mask of grids is 8, outside 0 to 7"),
         (with_byte(12, 1), CorruptStreamError, "mask of grids is 263, outside 0 to 7"),

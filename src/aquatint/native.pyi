@@ -32,20 +32,29 @@ def decode(
     Raises:
         TruncatedError: the payload ends early.
         CorruptStreamError: a field or a symbol lies outside what the format allows.
-        UnsupportedFeatureError: a reserved byte is in use.
+        UnsupportedFeatureError: the origin of the parameters is not known.
         UsageError: an argument is out of range, or the instruction set is not available.
     """
 
 def decode_latents(payload: bytes, height: int, width: int, isa: str = "auto") -> list[NDArray[np.int16]]:
     """Decodes only the latents: one array a grid, finest first. Arguments and errors are those of `decode`."""
 
-def decode_parameters(payload: bytes) -> tuple[Sizes, list[NDArray[np.int32]], list[int]]:
-    """Decodes only the sizes, the integers of the seven parameter groups, and their step exponents (FORMAT.md, 2.2)."""
+def decode_parameters(payload: bytes) -> tuple[Sizes, list[NDArray[np.int32]], list[int], int]:
+    """Decodes only the sizes, the parameters, their step exponents and the number of their origin (FORMAT.md, 2.2)."""
+
+def origin(architecture: Sizes, which: int) -> list[NDArray[np.int32]]:
+    """What the parameters of the seven groups are counted from, in units of 2^-12; nothing but zeros for origin 0.
+
+    Raises:
+        UnsupportedFeatureError: there is no such origin for these networks.
+        UsageError: a size or the number is out of range.
+    """
 
 def encode(
     architecture: Sizes,
     parameters: Sequence[NDArray[np.int32]],
     exponents: Sequence[int],
+    origin: int,
     latents: Sequence[NDArray[np.int16]],
     isa: str = "auto",
 ) -> bytes:
@@ -55,6 +64,7 @@ def encode(
         architecture: sizes of the pyramid and of the networks.
         parameters: the integers of the seven groups.
         exponents: the step exponents of the groups.
+        origin: number of the origin that the parameters are counted from in the payload.
         latents: one array a grid, finest first, of integers from -511 to 511.
         isa: as for `decode`.
 
@@ -66,6 +76,7 @@ def measure(
     architecture: Sizes,
     parameters: Sequence[NDArray[np.int32]],
     exponents: Sequence[int],
+    origin: int,
     latents: Sequence[NDArray[np.int16]],
     isa: str = "auto",
 ) -> tuple[list[float], list[float]]:
@@ -103,6 +114,7 @@ class Fitter:
     def parameters(self) -> NDArray[np.float32]: ...
     @parameters.setter
     def parameters(self, values: NDArray[np.float32]) -> None: ...
+    def set_origin(self, values: NDArray[np.float32]) -> None: ...
     def latents(self, k: int) -> NDArray[np.float32]: ...
     def set_latents(self, k: int, values: NDArray[np.float32]) -> None: ...
     def step(

@@ -16,6 +16,6 @@ def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:
 
 def describe(payload: bytes, header: Header) -> dict[str, object]:
     """The decoder that a payload brings, see `aquatint.codecs.Codec.describe`."""
-    sizes, _, _ = native.decode_parameters(payload)
+    sizes, *_ = native.decode_parameters(payload)
     architecture = Architecture(*sizes)
     return {**vars(architecture), "multiplications_per_pixel": architecture.multiplications_per_pixel}

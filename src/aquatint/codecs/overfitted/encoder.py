@@ -14,15 +14,15 @@ from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
-from aquatint.codecs.overfitted.initialise import initial_parameters, join, split
-from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, laplace_bits, restore_parameters, round_latents
+from aquatint.codecs.overfitted.initialise import join, origin_for, origin_parameters, split
+from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
 from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
     block_energies,
     expected_bpp,
     lagrangian_for,
 )
-from aquatint.codecs.overfitted.stream import GROUPS, Stream
+from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
@@ -82,7 +82,7 @@ def set_latents(engine: Engine, latents: Sequence[np.ndarray]) -> None:
 
 
 def quantise(
-    engine: Engine, architecture: Architecture, lagrangian: float, pixels: int
+    engine: Engine, architecture: Architecture, origin: int, lagrangian: float, pixels: int
 ) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """Quantises the engine's parameters, group after group, each with the step that costs least.
 
@@ -90,6 +90,7 @@ def quantise(
         The integers of all arrays by name, and the groups' step exponents. The engine is left with their values.
     """
     arrays = split(engine.parameters, architecture)
+    origins = origin_of(architecture, origin)
 
     def cost(values: Mapping[str, np.ndarray]) -> float:
         engine.parameters = join({**arrays, **values}, architecture)
@@ -102,7 +103,7 @@ def quantise(
         group = {name: arrays[name] for name in names}
         if all(array.size == 0 for array in group.values()):
             candidates = range(1)
-        chosen, exponent = choose_step(group, candidates, cost, lagrangian / pixels)
+        chosen, exponent = choose_step(group, origins, candidates, cost, lagrangian / pixels)
         integers |= chosen
         arrays |= restore_parameters(chosen, exponent)
         exponents.append(exponent)
@@ -128,37 +129,15 @@ def encode(
     energies = block_energies(pixels)
     aim = aim_of(target, height * width, overhead, energies)
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
-    name, architecture = presets.architecture(effort, height, width, expected_bits)
+    architecture = presets.architecture(effort, height, width, expected_bits)
     engine = create_engine(np.moveaxis(pixels, 2, 0), architecture, device=device, threads=threads)
-    steps = presets.steps(effort)
-    tuning = max(1, round(TUNING_SHARE * steps))
-    reporter = Reporter(progress, steps, height * width)
-    wanted = None
-    if aim.bits is not None:
-        networks = presets.TYPICAL_PARAMETER_BITS * architecture.parameter_count
-        wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits)
-    lagrangian = aim.lagrangian
-    trials: list[Trial] = []
-    while True:
-        engine.parameters = initial_parameters(name, architecture, lagrangian)
-        set_latents(engine, [np.zeros(shape) for shape in architecture.grid_shapes(height, width)])
-        engine.reset_optimiser()
-        lagrangian = fit(engine, steps - tuning, lagrangian, wanted, seed, reporter)
-        final = finish(engine, architecture, tuning, lagrangian, reporter)
-        trials.append(Trial(lagrangian, stream.write(final), estimated_bits(engine, final)))
-        bits = trials[-1].bits
-        if aim.bits is None or wanted is None or aim.least <= bits <= aim.most or len(trials) == MAX_TRIALS:
-            break
-        # Again from the beginning: latents that the soft rounding has hardened no longer follow.
-        wanted *= aim.bits / bits
-        lagrangian = min(max(lagrangian * (aim.bits / bits) ** (1 / SLOPE), LAGRANGIANS[0]), LAGRANGIANS[1])
-        reporter.steps += steps
-    best = trials[-1]
-    if aim.bits is not None:
-        best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or 0))))
-        if target.size is not None and best.bits > aim.most:
-            least = overhead + min(len(trial.payload) for trial in trials)
-            raise UsageError(f"{target.size} bytes are too few for this picture: the smallest file found has {least}")
+    reporter = Reporter(progress, presets.steps(effort), height * width)
+    job = Job(engine, architecture, presets.steps(effort), seed, reporter)
+    trials = search(job, aim)
+    best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
+    if target.size is not None and best.bits > aim.most:
+        least = overhead + min(len(trial.payload) for trial in trials)
+        raise UsageError(f"{target.size} bytes are too few for this picture: the smallest file found has {least}")
     decoded = native.decode(best.payload, height, width, depth, grayscale, threads).astype(np.float32) / (2**depth - 1)
     error = float(np.mean(np.square(decoded - (pixels[..., 0] if grayscale else pixels)), dtype=np.float64))
     return best.payload, Report(
@@ -184,22 +163,59 @@ class Trial:
         return 8 * len(self.payload)
 
 
-def finish(
-    engine: Engine,
-    architecture: Architecture,
-    tuning: int,
-    lagrangian: float,
-    reporter: Reporter,
-) -> Stream:
-    """Rounds fitted latents, tunes the networks on them and quantises these."""
-    rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
-    set_latents(engine, rounded)
-    tune(engine, tuning, lagrangian, reporter)
-    integers, exponents = quantise(engine, architecture, lagrangian, rounded[0].size)
-    return Stream(architecture, integers, exponents, rounded)
+@dataclass(frozen=True)
+class Job:
+    """What all fits of a picture share."""
+
+    engine: Engine
+    architecture: Architecture
+    steps: int
+    seed: int
+    reporter: Reporter
+
+    def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
+        """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.
+
+        Args: as for `fit`.
+        """
+        engine, architecture = self.engine, self.architecture
+        origin = origin_for(lagrangian)
+        engine.parameters = origin_parameters(architecture, origin)
+        engine.set_origin(engine.parameters)
+        set_latents(engine, [np.zeros_like(engine.latents(k)) for k in range(architecture.grids)])
+        engine.reset_optimiser()
+        tuning = max(1, round(TUNING_SHARE * self.steps))
+        lagrangian = fit(engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter)
+        rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
+        set_latents(engine, rounded)
+        tune(engine, tuning, lagrangian, self.reporter)
+        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size)
+        final = Stream(architecture, integers, exponents, rounded, origin)
+        return Trial(lagrangian, stream.write(final), estimated_bits(engine, final))
+
+
+def search(job: Job, aim: Aim) -> list[Trial]:
+    """Fits until the payload has the bits that are wanted, or MAX_TRIALS times."""
+    if aim.bits is None:
+        return [job.run(aim.lagrangian, None)]
+    networks = presets.TYPICAL_PARAMETER_BITS * job.architecture.parameter_count
+    wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits)
+    trials = [job.run(aim.lagrangian, wanted)]
+    while not aim.least <= trials[-1].bits <= aim.most and len(trials) < MAX_TRIALS:
+        # Again from the beginning: latents that the soft rounding has hardened no longer follow.
+        correction = aim.bits / trials[-1].bits
+        wanted *= correction
+        lagrangian = trials[-1].lagrangian * correction ** (1 / SLOPE)
+        job.reporter.steps += job.steps
+        trials.append(job.run(min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1]), wanted))
+    return trials
 
 
 def estimated_bits(engine: Engine, final: Stream) -> float:
     """Bits of a payload as the fit sees them: floating-point networks and ideal codes."""
-    parameters = (np.concatenate([final.parameters[name].ravel() for name in names]) for names in GROUPS.values())
-    return sum(engine.evaluate()[1]) + sum(map(laplace_bits, parameters)) + 8 * stream.OVERHEAD_BYTES
+    origin = origin_of(final.architecture, final.origin)
+    networks = sum(
+        coded_bits({name: final.parameters[name] for name in names}, origin, exponent)
+        for names, exponent in zip(GROUPS.values(), final.exponents, strict=True)
+    )
+    return sum(engine.evaluate()[1]) + networks + 8 * stream.OVERHEAD_BYTES

@@ -7,7 +7,9 @@ upsampling and synthesis turn all of them into the picture. The loss is
 
     distortion(picture) + lagrangian * bits / pixels
 
-and a step moves the latents by Adam and the networks by SOAP, each with a learning rate of its own.
+and a step moves the latents by Adam and the networks by SOAP, each with a learning rate of its own. Once an origin is
+set, the bits count the networks too: for every matrix n log2 b, where b is the mean magnitude of its n differences from
+the origin.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class Engine(Protocol):
 
     @parameters.setter
     def parameters(self, values: np.ndarray) -> None: ...
+
+    def set_origin(self, values: np.ndarray) -> None:
+        """Makes the networks' bits a part of the loss: parameters will be coded as differences from these."""
+        ...
 
     def latents(self, k: int) -> np.ndarray:
         """A copy of the latents of grid k, float32, in quantiser bins."""

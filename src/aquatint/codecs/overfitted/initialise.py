@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 
 from aquatint.codecs.overfitted.architecture import Architecture
+from aquatint.codecs.overfitted.stream import origin_of
 
 # Half of a symmetric eight-tap kernel that doubles a line, near the bicubic one (docs/FORMAT.md, 2.2).
 DEFAULT_TAPS = np.array([-3, -9, 67, 201], np.float32) / 256
 INITIAL_LOG_SCALE = -2.0  # base-2 logarithm of the Laplace scale
 DEFAULT_COLOUR = 0.5  # mid grey: bias of the synthesis' output
 
-# Lagrangians that starts are learned for (about 0.8, 0.3 and 0.1 bpp), and the grids that they have.
-START_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2
-LEARNED_GRIDS = 7
+# Lagrangians that origins are learned for (about 0.8, 0.3 and 0.1 bpp), with interpolated ones between them.
+ORIGIN_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2
+ORIGINS_PER_ROW = 16
+ORIGIN_UNIT = 2.0**-12
 
 
 def split(vector: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -55,27 +54,26 @@ def random_parameters(architecture: Architecture, seed: int) -> np.ndarray:
     return vector
 
 
-@lru_cache(maxsize=1)
-def learned_starts() -> dict[str, np.ndarray]:
-    """The starts that ship with the package: for each decoder of `presets.LADDER` one row a Lagrangian."""
-    with resources.files("aquatint.codecs.overfitted").joinpath("start.npz").open("rb") as file:
-        return {name: rows.astype(np.float32) for name, rows in np.load(file).items()}
-
-
-def initial_parameters(name: str, architecture: Architecture, lagrangian: float) -> np.ndarray:
-    """The learned start of a decoder at a Lagrangian, interpolated between those that were learned.
+def origin_for(lagrangian: float) -> int:
+    """The number of the learned origin for a Lagrangian.
 
     Args:
-        name: of the decoder in `presets.LADDER`.
-        architecture: that decoder, perhaps with fewer grids: the coarsest ones are left out.
         lagrangian: weight of a bit per pixel.
     """
-    full = replace(architecture, grids=LEARNED_GRIDS)
-    rows = learned_starts()[name]
-    position = np.interp(np.log(lagrangian), np.log(START_LAGRANGIANS), np.arange(len(rows)))
-    below = min(int(position), len(rows) - 2)
-    vector = rows[below] + (position - below) * (rows[below + 1] - rows[below])
-    arrays = split(vector.astype(np.float32), full)
-    arrays["taps"] = arrays["taps"][: architecture.grids - 1]
-    arrays["s1"] = arrays["s1"][:, : architecture.grids]
+    last = ORIGINS_PER_ROW * (len(ORIGIN_LAGRANGIANS) - 1)
+    positions = np.linspace(0, last, len(ORIGIN_LAGRANGIANS))
+    return 1 + round(float(np.interp(np.log(lagrangian), np.log(ORIGIN_LAGRANGIANS), positions)))
+
+
+def origin_parameters(architecture: Architecture, which: int) -> np.ndarray:
+    """The parameters at an origin, flattened: where fits start.
+
+    Raises:
+        UnsupportedFeatureError: there is no such origin for the architecture.
+    """
+    arrays = {
+        name: (values * ORIGIN_UNIT).astype(np.float32) for name, values in origin_of(architecture, which).items()
+    }
+    arrays["taps"] += DEFAULT_TAPS
+    arrays["t2"] += DEFAULT_COLOUR
     return join(arrays, architecture)

@@ -37,11 +37,10 @@ def steps(effort: int) -> int:
     return STEPS[effort]
 
 
-def architecture(effort: int, height: int, width: int, expected_bits: float) -> tuple[str, Architecture]:
+def architecture(effort: int, height: int, width: int, expected_bits: float) -> Architecture:
     """The decoder for an effort: the largest one whose networks take a small enough share of the bits to be expected.
 
-    Returns:
-        Its name in LADDER, and its sizes: pictures of few pixels have fewer grids.
+    Pictures of few pixels have fewer grids.
     """
     grids = min(7, 1 + math.floor(math.log2(max(height, width))))
     names = list(LADDER)[2 if effort <= 3 else 1 if effort <= 8 else 0 :]
@@ -49,8 +48,7 @@ def architecture(effort: int, height: int, width: int, expected_bits: float) -> 
     def is_affordable(name: str) -> bool:
         return TYPICAL_PARAMETER_BITS * LADDER[name].parameter_count <= NETWORK_SHARE * expected_bits
 
-    name = next(filter(is_affordable, names), "least")
-    return name, replace(LADDER[name], grids=grids)
+    return replace(LADDER[next(filter(is_affordable, names), "least")], grids=grids)
 
 
 def lagrangian_of_quality(quality: float) -> float:

@@ -8,9 +8,10 @@ import numpy as np
 
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT
 from aquatint.codecs.overfitted.initialise import DEFAULT_COLOUR, DEFAULT_TAPS
+from aquatint.codecs.overfitted.stream import round_origin
 
-# Parameters are stored relative to these (docs/FORMAT.md, 2.2).
-ORIGINS: Mapping[str, np.ndarray | float] = {"taps": DEFAULT_TAPS, "t2": DEFAULT_COLOUR}
+# What a parameter of integer 0 is (docs/FORMAT.md, 2.2).
+DEFAULTS: Mapping[str, np.ndarray | float] = {"taps": DEFAULT_TAPS, "t2": DEFAULT_COLOUR}
 PARAMETER_LIMIT = 32767
 # Step exponents worth trying, finest first; finer steps only cost bits. In the order of `stream.GROUPS`.
 EXPONENTS = (
@@ -35,10 +36,10 @@ def round_latents(latents: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def quantise_parameters(arrays: Mapping[str, np.ndarray], exponent: int) -> dict[str, np.ndarray]:
-    """Parameters as int32 multiples of 2^-exponent, counted from their origins."""
+    """Parameters as int32 multiples of 2^-exponent, counted from their defaults."""
     return {
         name: np.clip(
-            np.rint((array - ORIGINS.get(name, 0)) * 2.0**exponent), -PARAMETER_LIMIT, PARAMETER_LIMIT
+            np.rint((array - DEFAULTS.get(name, 0)) * 2.0**exponent), -PARAMETER_LIMIT, PARAMETER_LIMIT
         ).astype(np.int32)
         for name, array in arrays.items()
     }
@@ -47,7 +48,7 @@ def quantise_parameters(arrays: Mapping[str, np.ndarray], exponent: int) -> dict
 def restore_parameters(integers: Mapping[str, np.ndarray], exponent: int) -> dict[str, np.ndarray]:
     """The inverse of `quantise_parameters`, float32."""
     return {
-        name: (array * 2.0**-exponent + ORIGINS.get(name, 0)).astype(np.float32) for name, array in integers.items()
+        name: (array * 2.0**-exponent + DEFAULTS.get(name, 0)).astype(np.float32) for name, array in integers.items()
     }
 
 
@@ -60,8 +61,16 @@ def laplace_bits(integers: np.ndarray) -> float:
     return float(-np.log2(np.maximum(probability, 2.0**-24)).sum(axis=0).max())
 
 
+def coded_bits(integers: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], exponent: int) -> float:
+    """Bits of a group of parameters, of which the stream has the differences from the origin."""
+    return laplace_bits(
+        np.concatenate([(array - round_origin(origin[name], exponent)).ravel() for name, array in integers.items()])
+    )
+
+
 def choose_step(
     arrays: Mapping[str, np.ndarray],
+    origin: Mapping[str, np.ndarray],
     exponents: range,
     cost: Callable[[Mapping[str, np.ndarray]], float],
     bit_cost: float,
@@ -70,6 +79,7 @@ def choose_step(
 
     Args:
         arrays: the parameters by name.
+        origin: what they are counted from in the stream, see `stream.origin_of`.
         exponents: to try, finest first; the search stops when the cost has risen twice in a row.
         cost: of the picture when the group has the given values, without the bits of the group itself.
         bit_cost: of one bit.
@@ -81,7 +91,7 @@ def choose_step(
     chosen: tuple[dict[str, np.ndarray], int] = ({}, 0)
     for exponent in exponents:
         integers = quantise_parameters(arrays, exponent)
-        bits = laplace_bits(np.concatenate([array.ravel() for array in integers.values()]))
+        bits = coded_bits(integers, origin, exponent)
         total = cost(restore_parameters(integers, exponent)) + bit_cost * bits
         if total < best:
             best, rises, chosen = total, 0, (integers, exponent)

@@ -37,16 +37,18 @@ class Stream:
     Attributes:
         architecture: sizes of the pyramid and of the networks.
         parameters: int32 arrays with the names and shapes of `architecture.arrays()`, in units of their group's step.
-            As in the stream, `taps` are the differences from the default taps, and 0.5 is taken off `t2`.
+            `taps` are differences from the default taps, and 0.5 is taken off `t2`.
         exponents: for every group of GROUPS the e of its step 2^-e, from 0 to its limit in MAX_EXPONENTS; 0 for a group
             without numbers.
         latents: int16 arrays, finest first, with the shapes of `architecture.grid_shapes(height, width)`.
+        origin: number of the learned origin whose differences are coded; 0 for none.
     """
 
     architecture: Architecture
     parameters: Mapping[str, np.ndarray]
     exponents: tuple[int, ...]
     latents: Sequence[np.ndarray]
+    origin: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,21 +94,53 @@ def read(payload: bytes, height: int, width: int) -> Stream:
     Raises:
         TruncatedError: the payload ends early.
         CorruptStreamError: a field or a symbol lies outside what the format allows.
-        UnsupportedFeatureError: a reserved byte is in use.
+        UnsupportedFeatureError: the origin is not known.
     """
-    sizes, groups, exponents = native.decode_parameters(payload)
+    sizes, groups, exponents, origin = native.decode_parameters(payload)
     architecture = Architecture(*sizes)
+    latents = native.decode_latents(payload, height, width)
+    return Stream(architecture, _by_name(groups, architecture), tuple(exponents), tuple(latents), origin)
+
+
+def origin_of(architecture: Architecture, which: int) -> dict[str, np.ndarray]:
+    """An origin that parameters are counted from: int32 arrays by name, in units of 2^-12.
+
+    Args:
+        architecture: sizes of the networks.
+        which: its number in the stream, 0 to 255; 0 is all zeros.
+
+    Raises:
+        UnsupportedFeatureError: there is no such origin for these networks.
+    """
+    return _by_name(native.origin(_sizes(architecture), which), architecture)
+
+
+def round_origin(origin: np.ndarray, exponent: int) -> np.ndarray:
+    """An origin in units of 2^-exponent instead of 2^-12, halves rounded up."""
+    return np.floor(origin * 2.0 ** (exponent - 12) + 0.5).astype(np.int32)
+
+
+def _by_name(groups: Sequence[np.ndarray], architecture: Architecture) -> dict[str, np.ndarray]:
     shapes = architecture.arrays()
-    parameters = {}
+    arrays = {}
     for names, values in zip(GROUPS.values(), groups, strict=True):
         ends = np.cumsum([int(np.prod(shapes[name])) for name in names])
         for name, part in zip(names, np.split(values, ends[:-1]), strict=True):
-            parameters[name] = part.reshape(shapes[name])
-    latents = native.decode_latents(payload, height, width)
-    return Stream(architecture, {name: parameters[name] for name in shapes}, tuple(exponents), tuple(latents))
+            arrays[name] = part.reshape(shapes[name])
+    return {name: arrays[name] for name in shapes}
 
 
-def _native_arguments(stream: Stream) -> tuple[native.Sizes, list[np.ndarray], tuple[int, ...], list[np.ndarray]]:
+def _sizes(architecture: Architecture) -> native.Sizes:
+    return (
+        architecture.grids,
+        architecture.context,
+        architecture.parents,
+        architecture.hidden,
+        architecture.residuals,
+    )
+
+
+def _native_arguments(stream: Stream) -> tuple[native.Sizes, list[np.ndarray], tuple[int, ...], int, list[np.ndarray]]:
     architecture = stream.architecture
     shapes = architecture.arrays()
     for name, shape in shapes.items():
@@ -119,14 +153,7 @@ def _native_arguments(stream: Stream) -> tuple[native.Sizes, list[np.ndarray], t
     if len(stream.exponents) != len(GROUPS):
         raise UsageError(f"{len(stream.exponents)} step exponents given, not {len(GROUPS)}")
     latents = [_integers(grid, np.int16, f"grid {k}") for k, grid in enumerate(stream.latents)]
-    sizes = (
-        architecture.grids,
-        architecture.context,
-        architecture.parents,
-        architecture.hidden,
-        architecture.residuals,
-    )
-    return sizes, groups, stream.exponents, latents
+    return _sizes(architecture), groups, stream.exponents, stream.origin, latents
 
 
 def _integers(array: np.ndarray, dtype: type[np.integer], name: str) -> np.ndarray:

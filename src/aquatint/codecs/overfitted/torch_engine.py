@@ -23,6 +23,7 @@ CONTEXT = (
     *((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1), (0, -3), (-3, 0)),
     *((-2, -2), (-2, 2), (-1, -3), (-1, 3), (-3, -1), (-3, 1), (-2, -3), (-2, 3), (0, -4), (-3, -2), (-3, 2), (-1, 4)),
 )
+BLUR, LEAST_SCALE = 0.02, 0.01  # of parameters, see native/fit.cpp
 LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -5.0, 6.875
 
 
@@ -96,6 +97,7 @@ class TorchEngine:
         self._sizes = [height * width for height, width in self._shapes]
         count = sum(math.prod(shape) for shape in architecture.arrays().values())
         self._parameters = torch.zeros(count, device=self._target.device)
+        self._origin: Tensor | None = None
         self._latents = torch.zeros(sum(self._sizes), device=self._target.device)  # all grids one after the other
         # Every row of every grid, as (grid, row in it); and for every latent which of these it is in, and its column.
         rows = [(k, row) for k, (height, _) in enumerate(self._shapes) for row in range(height)]
@@ -112,10 +114,17 @@ class TorchEngine:
 
     @parameters.setter
     def parameters(self, values: np.ndarray) -> None:
-        if values.shape != self._parameters.shape or not np.isfinite(values).all():
-            raise UsageError(f"parameters must be {len(self._parameters)} finite numbers, not {values.shape}")
+        checked = self._checked_vector("parameters", values)
         with torch.no_grad():
-            self._parameters.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
+            self._parameters.copy_(checked)
+
+    def set_origin(self, values: np.ndarray) -> None:
+        self._origin = self._checked_vector("origin", values).to(self._target.device)
+
+    def _checked_vector(self, name: str, values: np.ndarray) -> Tensor:
+        if values.shape != self._parameters.shape or not np.isfinite(values).all():
+            raise UsageError(f"{name} must be {len(self._parameters)} finite numbers, not {values.shape}")
+        return torch.from_numpy(np.array(values, dtype=np.float32))
 
     def latents(self, k: int) -> np.ndarray:
         return self._grids(self._latents)[k].detach().cpu().numpy().copy()
@@ -183,9 +192,10 @@ class TorchEngine:
     def _grids(self, flat: Tensor) -> list[Tensor]:
         return [part.view(shape) for part, shape in zip(flat.split(self._sizes), self._shapes, strict=True)]
 
-    def _arrays(self) -> dict[str, Tensor]:
+    def _arrays(self, vector: Tensor | None = None) -> dict[str, Tensor]:
         shapes = self._architecture.arrays()
-        parts = self._parameters.split([math.prod(shape) for shape in shapes.values()])
+        vector = self._parameters if vector is None else vector
+        parts = vector.split([math.prod(shape) for shape in shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
     def _differentiate(
@@ -210,9 +220,19 @@ class TorchEngine:
                 raise UsageError(
                     f"the distortion's gradient must be {tuple(clamped.shape)}, not {tuple(gradient.shape)}"
                 )
+        if self._origin is not None and self._parameters.requires_grad:
+            bits_of_networks = self._network_bits(self._origin)
+            (bits_of_networks * (lagrangian / self._target[0].numel())).backward()
         if picture.requires_grad:
             torch.autograd.backward([picture, bits * (lagrangian / self._target[0].numel())], [gradient, None])
         return torch.as_tensor(value), bits.detach()
+
+    def _network_bits(self, origin: Tensor) -> Tensor:
+        """Bits of the parameters up to a constant, see `Engine`; magnitudes below BLUR count for less."""
+        arrays = self._arrays(self._parameters - origin)
+        matrices = [*(arrays[name] for name in arrays if name != "r"), *arrays["r"]]
+        magnitudes = [(F.softplus(-2 * x.abs() / BLUR) - math.log(2)) * BLUR + x.abs() for x in matrices if x.numel()]
+        return torch.stack([x.numel() * torch.log2(x.mean() + LEAST_SCALE) for x in magnitudes]).sum()
 
     def _noise(self, seed: int) -> Tensor:
         grid, row = self._rows

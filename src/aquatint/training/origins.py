@@ -1,15 +1,17 @@
-"""Learns the parameters that an overfitted fit starts from, by Reptile (Nichol et al. 2018, arXiv 1803.02999).
+"""Learns the origins that overfitted fits start from, by Reptile (Nichol et al. 2018, arXiv 1803.02999).
 
-    python -m aquatint.training.start PHOTOS_FOLDER OUT.npz
+    python -m aquatint.training.origins PHOTOS_FOLDER native/origins.bin
 
-Each round fits crops of photographs from the present start and moves the start a little towards where the networks
+Each round fits crops of photographs from the present origin and moves it a little towards where the networks
 ended. Parameters that suit all photographs remain: what each grid means, kernels, and the statistics of latents.
+Streams count their parameters from these origins, so new ones are a change of the format (docs/FORMAT.md, 2.2).
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,15 @@ from aquatint.codecs.overfitted import presets
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import create_engine
 from aquatint.codecs.overfitted.fit import Reporter, fit
-from aquatint.codecs.overfitted.initialise import START_LAGRANGIANS, random_parameters
+from aquatint.codecs.overfitted.initialise import (
+    DEFAULT_COLOUR,
+    DEFAULT_TAPS,
+    ORIGIN_LAGRANGIANS,
+    ORIGIN_UNIT,
+    random_parameters,
+    split,
+)
+from aquatint.codecs.overfitted.stream import GROUPS
 
 
 @dataclass(frozen=True)
@@ -93,24 +103,41 @@ def learn(
     return start.astype(np.float32)
 
 
+def pack(origins: Mapping[Architecture, Sequence[np.ndarray]]) -> bytes:
+    """The table of docs/FORMAT.md, 2.2.
+
+    Args:
+        origins: for each size of networks, with seven grids, one flat parameter vector a Lagrangian.
+    """
+    table: list[np.ndarray] = []
+    for architecture, rows in origins.items():
+        sizes = architecture.context, architecture.parents, architecture.hidden, architecture.residuals
+        table.append(np.array([*sizes, len(rows)]))
+        for row in rows:
+            arrays = {name: values.astype(np.float64) for name, values in split(row, architecture).items()}
+            arrays["taps"] -= DEFAULT_TAPS
+            arrays["t2"] -= DEFAULT_COLOUR
+            ordered = np.concatenate([arrays[name].ravel() for names in GROUPS.values() for name in names])
+            table.append(np.clip(np.rint(ordered / ORIGIN_UNIT), -32768, 32767))
+    return np.concatenate(table).astype("<i2").tobytes()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="folder of photographs")
-    parser.add_argument("out", type=Path, help="the .npz file to write")
+    parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("--rounds", type=int, default=Recipe.rounds)
-    parser.add_argument("--architectures", nargs="+", default=list(presets.LADDER))
     arguments = parser.parse_args()
     recipe = Recipe(rounds=arguments.rounds)
     photographs = sorted(path for path in arguments.photographs.iterdir() if path.is_file())
-    starts: dict[str, np.ndarray] = dict(np.load(arguments.out)) if arguments.out.exists() else {}
-    for name in arguments.architectures:
-        architecture = presets.LADDER[name]
-        print(name, architecture)
-        low, middle, high = START_LAGRANGIANS
+    origins: dict[Architecture, list[np.ndarray]] = {}
+    low, middle, high = ORIGIN_LAGRANGIANS
+    for architecture in presets.LADDER.values():
+        print(architecture)
         centre = learn(random_parameters(architecture, 0), architecture, photographs, middle, recipe.rounds, recipe, 1)
         sides = [learn(centre, architecture, photographs, side, recipe.rounds // 2, recipe, 2) for side in (low, high)]
-        starts[name] = np.stack([sides[0], centre, sides[1]]).astype(np.float16)
-        np.savez_compressed(arguments.out, allow_pickle=False, **starts)
+        origins[architecture] = [sides[0], centre, sides[1]]
+    arguments.out.write_bytes(pack(origins))
 
 
 if __name__ == "__main__":
