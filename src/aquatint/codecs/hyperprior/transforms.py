@@ -1,0 +1,139 @@
+"""Analysis and synthesis, and their counterparts between latents and hyper-latents."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
+
+
+def _down(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
+
+
+def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+
+
+class Transform(nn.Module):
+    """Stages; if gains are wanted, those of the rate follow each stage whose channels are given.
+
+    Arguments:
+        stages: modules that are applied in order.
+        gains: for each stage the channels of its output, or 0 for no gains.
+    """
+
+    def __init__(self, stages: list[nn.Module], gains: list[int]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.gains = nn.ModuleList([RateGain(channels) if channels else nn.Identity() for channels in gains])
+
+    def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
+        """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`."""
+        for stage, gain in zip(self.stages, self.gains, strict=True):
+            x = stage(x)
+            if isinstance(gain, RateGain):
+                x = gain(x, rate)
+        return x
+
+
+def analysis(architecture: Architecture) -> Transform:
+    """From pixels of shape (B, 3, 16 h, 16 w), centred on 0, to latents (B, M, h, w)."""
+    latents = architecture.latents
+    if architecture.transform == "gdn":
+        (n,) = architecture.channels
+        widths = [n, n, n, latents]
+        convolutions = [_down(inputs, outputs) for inputs, outputs in zip([3, n, n, n], widths, strict=True)]
+        stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]] + [convolutions[3]]
+    else:
+        fine, middle = architecture.channels
+        widths = [fine, middle, latents]
+        stages = [
+            nn.Sequential(
+                nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), Bottleneck(fine), Bottleneck(fine)
+            ),
+            nn.Sequential(
+                nn.Conv2d(fine, middle, 4, stride=2, padding=1),
+                Bottleneck(middle),
+                Bottleneck(middle),
+                Bottleneck(middle),
+            ),
+            nn.Sequential(
+                nn.Conv2d(middle, latents, 4, stride=2, padding=1),
+                Bottleneck(latents),
+                Bottleneck(latents),
+                nn.Conv2d(latents, latents, 1),
+            ),
+        ]
+    return Transform(stages, [width * architecture.conditioned for width in widths])
+
+
+def synthesis(architecture: Architecture) -> Transform:
+    """From latents of shape (B, M, h, w) to pixels (B, 3, 16 h, 16 w), centred on 0."""
+    latents = architecture.latents
+    stages: list[nn.Module]
+    if architecture.transform == "gdn":
+        (n,) = architecture.channels
+        widths = [n, n, n, 0]
+        stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
+        stages.append(_up(n, 3))
+    else:
+        fine, middle = architecture.channels
+        widths = [latents, middle, fine, 0]
+        stages = [
+            nn.Sequential(nn.Conv2d(latents, latents, 1), Bottleneck(latents), Bottleneck(latents)),
+            nn.Sequential(
+                nn.ConvTranspose2d(latents, middle, 4, stride=2, padding=1),
+                Bottleneck(middle),
+                Bottleneck(middle),
+                Bottleneck(middle),
+            ),
+            nn.Sequential(
+                nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)
+            ),
+            nn.Sequential(nn.Conv2d(fine, 48, 3, padding=1), nn.PixelShuffle(4)),
+        ]
+    return Transform(stages, [width * architecture.conditioned for width in widths])
+
+
+def hyper_analysis(architecture: Architecture) -> nn.Sequential:
+    """From latents (B, M, 4 h, 4 w) to hyper-latents (B, C, h, w); "scale" models give it absolute values."""
+    latents, hyper = architecture.latents, architecture.hyper
+    return nn.Sequential(
+        nn.Conv2d(latents, hyper, 3, padding=1), nn.ReLU(), _down(hyper, hyper), nn.ReLU(), _down(hyper, hyper)
+    )
+
+
+def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
+    """From hyper-latents (B, C, h, w) to features (B, F, 4 h, 4 w), see `feature_channels`.
+
+    Conditioned networks have one more input channel, the place of the rate from 0 to 1. Decoders evaluate this network
+    with integers (`integers`), so it has only layers that exist there.
+    """
+    latents, hyper, outputs = architecture.latents, architecture.hyper, feature_channels(architecture)
+    inputs = hyper + architecture.conditioned
+    if architecture.entropy == "scale":
+        last: list[nn.Module] = [_up(hyper, hyper), nn.ReLU(), nn.Conv2d(hyper, outputs, 3, padding=1)]
+        return nn.Sequential(_up(inputs, hyper), nn.ReLU(), *last)
+    if architecture.entropy == "channelwise":
+        width = outputs // 4 * 3
+        return nn.Sequential(
+            nn.Conv2d(inputs, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
+            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1),
+            nn.ReLU(),
+        )
+    middle = 3 * latents // 2
+    return nn.Sequential(
+        _up(inputs, latents), nn.ReLU(), _up(latents, middle), nn.ReLU(), nn.Conv2d(middle, outputs, 3, padding=1)
+    )
+
+
+def feature_channels(architecture: Architecture) -> int:
+    """Channels of what the hyper-synthesis gives: parameters of the latents, or features for a context model."""
+    return {"scale": 1, "mean-scale": 2, "autoregressive": 2}.get(architecture.entropy, 0) * architecture.latents or 128
