@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.transforms import feature_channels
 
-# From (latents, mean, log_scale) to the latents as a decoder knows them.
-Quantise = Callable[[Tensor, Tensor, Tensor], Tensor]
+# From latents and their means to the latents as a decoder knows them.
+Quantise = Callable[[Tensor, Tensor], Tensor]
 
 
 class Direct(nn.Module):
@@ -105,7 +105,7 @@ class Channelwise(nn.Module):
         for k, group in enumerate(latents.split(self.groups, 1)):
             inputs = [features] + ([self.earlier[k - 1](torch.cat(known, 1))] if k else [])
             log_scale, mean = self.parameters_nets[k](torch.cat(inputs, 1)).chunk(2, 1)
-            known.append(quantise(group, mean, log_scale))
+            known.append(quantise(group, mean))
             means.append(mean)
             log_scales.append(log_scale)
         return torch.cat(means, 1), torch.cat(log_scales, 1)

@@ -102,4 +102,5 @@ class RateGain(nn.Module):
         nn.init.zeros_(self.linear.weight)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        return x * torch.exp(self.linear(features))[:, :, None, None]
+        gains = torch.exp(functional.linear(features, self.linear.weight))
+        return x * gains.to(x.dtype)[:, :, None, None]

@@ -94,20 +94,26 @@ class Network(nn.Module):
         """
         rate = self.rate(step)
         latents = self.latents(pixels, rate)
+        with torch.autocast(pixels.device.type, enabled=False):  # a latent and its mean are large, their difference small
+            decoded, latent_bits, hyper_bits = self._coded(latents, step, noise)
+        return Coded(self.pixels(decoded, rate), latent_bits, hyper_bits)
+
+    def _coded(self, latents: Tensor, step: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoded latents, their bits, and those of the hyper-latents."""
         width = step[:, None, None, None]
         if not self.architecture.hyper:
             rounded = round_through(latents / width) * width
-            coded = latents + noise(latents) * width if noise else rounded
-            latent_bits = self.prior.bits(coded, step).sum((1, 2, 3))
-            return Coded(self.pixels(rounded, rate), latent_bits, torch.zeros_like(latent_bits))
+            counted = latents + noise(latents) * width if noise else rounded
+            bits = self.prior.bits(counted, step).sum((1, 2, 3))
+            return rounded, bits, torch.zeros_like(bits)
 
         hyper = self.hyper_latents(latents)
-        hyper_step = torch.ones_like(step) if self.hyper_step is None else self.hyper_step(step)
+        hyper_step = self.hyper_steps(step)
         hyper_width = hyper_step[:, None, None, None]
         hyper = hyper + noise(hyper) * hyper_width if noise else torch.round(hyper / hyper_width) * hyper_width
         hyper_bits = self.prior.bits(hyper, hyper_step).sum((1, 2, 3))
 
-        def quantise(latents: Tensor, mean: Tensor, _: Tensor) -> Tensor:
+        def quantise(latents: Tensor, mean: Tensor) -> Tensor:
             return round_through((latents - mean) / width) * width + mean
 
         features = self.features(hyper, step, latents.shape[2:])
@@ -118,7 +124,11 @@ class Network(nn.Module):
         rounded = round_through(residuals)
         latent_bits = gaussian_bits(residuals + noise(residuals) if noise else rounded, log_scale).sum((1, 2, 3))
         decoded = reconstruct(rounded, log_scale, step, self.offset) * width + mean
-        return Coded(self.pixels(decoded, rate), latent_bits, hyper_bits)
+        return decoded, latent_bits, hyper_bits
+
+    def hyper_steps(self, step: Tensor) -> Tensor:
+        """Quantisation steps of the hyper-latents, of shape (B,)."""
+        return torch.ones_like(step) if self.hyper_step is None else self.hyper_step(step)
 
     def rate(self, step: Tensor) -> Tensor | None:
         """What the transforms know of the rate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from aquatint.codecs.hyperprior.architecture import Architecture
@@ -30,12 +31,19 @@ class Transform(nn.Module):
         self.gains = nn.ModuleList([RateGain(channels) if channels else nn.Identity() for channels in gains])
 
     def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
-        """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`."""
-        for stage, gain in zip(self.stages, self.gains, strict=True):
-            x = stage(x)
-            if isinstance(gain, RateGain):
-                x = gain(x, rate)
-        return x
+        """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`.
+
+        Under autocast the last stage is in full precision: its output are the latents or the picture.
+        """
+        *others, (stage, gain) = zip(self.stages, self.gains, strict=True)
+        for early_stage, early_gain in others:
+            x = _with_gain(early_stage(x), early_gain, rate)
+        with torch.autocast(x.device.type, enabled=False):
+            return _with_gain(stage(x.float()), gain, rate)
+
+
+def _with_gain(x: Tensor, gain: nn.Module, rate: Tensor | None) -> Tensor:
+    return gain(x, rate) if isinstance(gain, RateGain) else x
 
 
 def analysis(architecture: Architecture) -> Transform:
