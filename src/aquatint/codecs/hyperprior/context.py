@@ -1,7 +1,6 @@
 """From the hyper-synthesis' features to a mean and a scale for each latent, with or without latents that are known.
 
-Latents, means and scales are here those at step 1; means are divided by the step, and logarithms of scales lowered by
-the step's, before anything is quantised.
+Means are those of latents, and scales are in units of a step of 1; the network divides both by the step.
 """
 
 from __future__ import annotations

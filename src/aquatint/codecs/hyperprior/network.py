@@ -25,7 +25,8 @@ from aquatint.codecs.hyperprior.transforms import analysis, hyper_analysis, hype
 Noise = Callable[[Tensor], Tensor]
 
 LEAST_HYPER_STEP = 0.5
-RANGE = 64.0  # latents leave the analysis in units in which a step of 1 is fine for its weights
+RANGE = 4.0  # of latents, where those of the transforms are about 1
+UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,11 @@ class Network(nn.Module):
 
     def _coded(self, latents: Tensor, step: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor, Tensor]:
         """Decoded latents, their bits, and those of the hyper-latents."""
-        width = step[:, None, None, None]
+        width = step[:, None, None, None] * UNIT
         if not self.architecture.hyper:
             rounded = round_through(latents / width) * width
             counted = latents + noise(latents) * width if noise else rounded
-            bits = self.prior.bits(counted, step).sum((1, 2, 3))
+            bits = self.prior.bits(counted, step * UNIT).sum((1, 2, 3))
             return rounded, bits, torch.zeros_like(bits)
 
         hyper = self.hyper_latents(latents)
@@ -119,7 +120,7 @@ class Network(nn.Module):
         features = self.features(hyper, step, latents.shape[2:])
         noisy = latents + noise(latents) * width if noise else latents
         mean, log_scale = self.context(features, latents, noisy, quantise)
-        log_scale = log_scale - torch.log2(width)
+        log_scale = log_scale - torch.log2(step)[:, None, None, None]
         residuals = (latents - mean) / width
         rounded = round_through(residuals)
         latent_bits = gaussian_bits(residuals + noise(residuals) if noise else rounded, log_scale).sum((1, 2, 3))

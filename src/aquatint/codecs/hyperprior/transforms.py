@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
 from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
+
+
+# Of the orthonormal basis that residual transforms start from. With the constants of `network`, a step of 1 is then one
+# of 8 / 255 in the basis, about what the highest rates want.
+_BASIS_GAIN = 0.5
+_CHROMA_VARIANCE = 0.05  # that of luma is 1: which colour differences are among the first coefficients
 
 
 def _down(inputs: int, outputs: int) -> nn.Conv2d:
@@ -18,28 +26,34 @@ def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 
 class Transform(nn.Module):
-    """Stages; if gains are wanted, those of the rate follow each stage whose channels are given.
+    """Stages, each followed by gains of its channels if it is to know the rate.
 
     Arguments:
         stages: modules that are applied in order.
         gains: for each stage the channels of its output, or 0 for no gains.
+        linear: if not None, a linear map whose result of the first stage's output is added to that of the last stage.
     """
 
-    def __init__(self, stages: list[nn.Module], gains: list[int]) -> None:
+    def __init__(self, stages: list[nn.Module], gains: list[int], linear: nn.Module | None = None) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.gains = nn.ModuleList([RateGain(channels) if channels else nn.Identity() for channels in gains])
+        self.linear = linear
 
     def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
         """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`.
 
         Under autocast the last stage is in full precision: its output are the latents or the picture.
         """
-        *others, (stage, gain) = zip(self.stages, self.gains, strict=True)
-        for early_stage, early_gain in others:
-            x = _with_gain(early_stage(x), early_gain, rate)
+        (stage, gain), *others, (last_stage, last_gain) = zip(self.stages, self.gains, strict=True)
+        x = first = _with_gain(stage(x), gain, rate)
+        for stage, gain in others:
+            x = _with_gain(stage(x), gain, rate)
         with torch.autocast(x.device.type, enabled=False):
-            return _with_gain(stage(x.float()), gain, rate)
+            x = last_stage(x.float())
+            if self.linear is not None:
+                x = x + self.linear(first.float())
+            return _with_gain(x, last_gain, rate)
 
 
 def _with_gain(x: Tensor, gain: nn.Module, rate: Tensor | None) -> Tensor:
@@ -49,6 +63,7 @@ def _with_gain(x: Tensor, gain: nn.Module, rate: Tensor | None) -> Tensor:
 def analysis(architecture: Architecture) -> Transform:
     """From pixels of shape (B, 3, 16 h, 16 w), centred on 0, to latents (B, M, h, w)."""
     latents = architecture.latents
+    linear = None
     if architecture.transform == "gdn":
         (n,) = architecture.channels
         widths = [n, n, n, latents]
@@ -56,8 +71,9 @@ def analysis(architecture: Architecture) -> Transform:
         stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]] + [convolutions[3]]
     else:
         fine, middle = architecture.channels
-        widths = [fine, middle, latents]
+        widths = [0, fine, middle, latents]
         stages = [
+            nn.Identity(),
             nn.Sequential(
                 nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), Bottleneck(fine), Bottleneck(fine)
             ),
@@ -71,15 +87,18 @@ def analysis(architecture: Architecture) -> Transform:
                 nn.Conv2d(middle, latents, 4, stride=2, padding=1),
                 Bottleneck(latents),
                 Bottleneck(latents),
-                nn.Conv2d(latents, latents, 1),
+                _zeroed(nn.Conv2d(latents, latents, 1)),
             ),
         ]
-    return Transform(stages, [width * architecture.conditioned for width in widths])
+        linear = nn.Conv2d(3, latents, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear.weight.data.copy_(_cosine_basis(latents) * _BASIS_GAIN)
+    return Transform(stages, [width * architecture.conditioned for width in widths], linear)
 
 
 def synthesis(architecture: Architecture) -> Transform:
     """From latents of shape (B, M, h, w) to pixels (B, 3, 16 h, 16 w), centred on 0."""
     latents = architecture.latents
+    linear = None
     stages: list[nn.Module]
     if architecture.transform == "gdn":
         (n,) = architecture.channels
@@ -88,8 +107,9 @@ def synthesis(architecture: Architecture) -> Transform:
         stages.append(_up(n, 3))
     else:
         fine, middle = architecture.channels
-        widths = [latents, middle, fine, 0]
+        widths = [latents, latents, middle, fine, 0]
         stages = [
+            nn.Identity(),
             nn.Sequential(nn.Conv2d(latents, latents, 1), Bottleneck(latents), Bottleneck(latents)),
             nn.Sequential(
                 nn.ConvTranspose2d(latents, middle, 4, stride=2, padding=1),
@@ -100,9 +120,11 @@ def synthesis(architecture: Architecture) -> Transform:
             nn.Sequential(
                 nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)
             ),
-            nn.Sequential(nn.Conv2d(fine, 48, 3, padding=1), nn.PixelShuffle(4)),
+            nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
         ]
-    return Transform(stages, [width * architecture.conditioned for width in widths])
+        linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
+    return Transform(stages, [width * architecture.conditioned for width in widths], linear)
 
 
 def hyper_analysis(architecture: Architecture) -> nn.Sequential:
@@ -145,3 +167,30 @@ def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
 def feature_channels(architecture: Architecture) -> int:
     """Channels of what the hyper-synthesis gives: parameters of the latents, or features for a context model."""
     return {"scale": 1, "mean-scale": 2, "autoregressive": 2}.get(architecture.entropy, 0) * architecture.latents or 128
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer without effect."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _cosine_basis(count: int) -> Tensor:
+    """The first functions of the cosine transform of 16x16 blocks in luma and colour differences, (count, 3, 16, 16).
+
+    They are orthonormal, in falling order of the variance that photographs have in them, about 1 / frequency^2.
+    """
+    side = LATENT_STRIDE
+    place = (torch.arange(side) + 0.5) * math.pi / side
+    waves = torch.cos(torch.arange(side)[:, None] * place) * math.sqrt(2 / side)
+    waves[0] *= math.sqrt(0.5)
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    order = torch.arange(side, dtype=torch.float32) ** 2
+    falling = 1 / (1 + order[:, None] + order)
+    variance = torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE])
+    chosen = variance.flatten().argsort(descending=True, stable=True)[:count]
+    colour, row, column = chosen // side**2, chosen // side % side, chosen % side
+    return torch.einsum("nc,ny,nx->ncyx", colours[colour], waves[row], waves[column])
