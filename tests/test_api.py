@@ -149,6 +149,7 @@ def test_a_codec_that_exceeds_the_size_is_caught(fake_codec: FakeCodec, monkeypa
 
 def _codec_arguments() -> dict:
     return {
+        "model": None,
         "depth": 8,
         "grayscale": False,
         "overhead": 0,

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from aquatint.cli import models
 from aquatint.cli.decode import decode
 from aquatint.cli.encode import encode
 from aquatint.cli.info import info
@@ -29,6 +30,8 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command(context_settings=CONTEXT)(train)
+app.command()(models.export)
+app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

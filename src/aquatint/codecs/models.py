@@ -74,7 +74,7 @@ class ModelFile:
         promised = self.card.get("sha256", digest.hexdigest())
         if promised != digest.hexdigest():
             raise ModelMismatchError(
-                f"{self.path} is damaged or was exchanged: its SHA-256 is {digest.hexdigest()}, its card says {promised}"
+                f"{self.path} is damaged or was exchanged: its SHA-256 is {digest.hexdigest()}, not {promised}"
             )
         return digest.digest()[:8]
 

@@ -198,7 +198,9 @@ def _decoded(photograph: Photograph) -> np.ndarray:
     return pixels
 
 
-def batches(crops: Crops, first: int, last: int, *, rank: int = 0, processes: int = 1, workers: int = 0) -> Iterator[Batch]:
+def batches(
+    crops: Crops, first: int, last: int, *, rank: int = 0, processes: int = 1, workers: int = 0
+) -> Iterator[Batch]:
     """The batches of steps `first` to `last - 1`; with several processes, each its share of them.
 
     Arguments:

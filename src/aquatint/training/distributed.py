@@ -57,4 +57,8 @@ def default_device(name: str = "auto") -> torch.device:
     """The device that a name stands for; with torchrun, the graphics processor of this process."""
     if name != "auto":
         return torch.device(name)
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )

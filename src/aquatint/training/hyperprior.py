@@ -108,9 +108,7 @@ class HyperpriorTask:
         return self.architecture.max_step**batch.places
 
     def _precision(self, batch: Batch) -> torch.autocast:
-        return torch.autocast(
-            batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
-        )
+        return torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
     def validation_steps(self) -> list[float]:
         """The steps that are validated: five from the largest to 1, or 1."""
@@ -172,4 +170,6 @@ def _load(network: Network, weights: Mapping[str, Tensor]) -> None:
             own[name].zero_()
             own[name][tuple(slice(0, side) for side in value.shape)] = value
         else:
-            raise UsageError(f"the base's {name} has shape {tuple(value.shape)}, the network's {tuple(own[name].shape)}")
+            raise UsageError(
+                f"the base's {name} has shape {tuple(value.shape)}, the network's {tuple(own[name].shape)}"
+            )

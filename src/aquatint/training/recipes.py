@@ -49,7 +49,7 @@ class RateDistortion(Recipe):
     architecture: str = "mean-scale"
     """Name of the network, see `aquatint.codecs.hyperprior.architecture`."""
     largest_lambda: float = 0.0932
-    """lambda at step 1, in bits per pixel; the others are largest_lambda / step^2 (Kamisli et al. 2024). 1 bpp or so."""
+    """lambda at step 1; at others it is this / step^2 (Kamisli et al. 2024). That of 1 bpp or so."""
     rates: Literal["single", "random", "mgda"] = "single"
     """Step 1 only; steps spread at random over the range; or eight steps that share a min-norm gradient."""
     balance: float = 0.9

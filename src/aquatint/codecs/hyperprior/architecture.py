@@ -60,7 +60,7 @@ class Architecture:
         for name, width in (("latents", self.latents), *(("channels", width) for width in self.channels)):
             check(1 <= width <= 1024, f"{name} must be from 1 to 1024, not {width}")
         if self.entropy == "factorized":
-            check(self.hyper == 0, f"a factorized entropy model has no hyper-latents, not {self.hyper} channels of them")
+            check(self.hyper == 0, f"a factorized entropy model has no hyper-latents, not {self.hyper} channels")
             check(not self.hyper_step, "a factorized entropy model has no hyper-latents whose step could be learned")
         else:
             check(1 <= self.hyper <= 1024, f"hyper must be from 1 to 1024, not {self.hyper}")

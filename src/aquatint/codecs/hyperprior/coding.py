@@ -12,13 +12,26 @@ import numpy as np
 
 from aquatint import native
 from aquatint.codecs.hyperprior import tables
-from aquatint.codecs.hyperprior.integers import ONE, Convolution, scaled
+from aquatint.codecs.hyperprior.integers import LIMIT, ONE, Convolution, scaled
 from aquatint.codecs.hyperprior.model import Model
 from aquatint.codecs.hyperprior.priors import LEAST_SCALE
 
 LARGEST_RESIDUAL = 2**15
 _LEAST_LOG_SCALE = -round(float(np.log2(LEAST_SCALE)) * ONE)  # 3261
-_NEIGHBOURS = [(-2, -2), (-2, -1), (-2, 0), (-2, 1), (-2, 2), (-1, -2), (-1, -1), (-1, 0), (-1, 1), (-1, 2), (0, -2), (0, -1)]
+_NEIGHBOURS = [
+    (-2, -2),
+    (-2, -1),
+    (-2, 0),
+    (-2, 1),
+    (-2, 2),
+    (-1, -2),
+    (-1, -1),
+    (-1, 0),
+    (-1, 1),
+    (-1, 2),
+    (0, -2),
+    (0, -1),
+]
 _MARGIN = 2
 
 Selection = Any  # an index of an array (M, h, w)
@@ -56,7 +69,7 @@ class Passes:
         self.means = np.zeros(shape)
         self.rows = np.zeros(shape, np.uint16)
         self._source = residuals
-        self._step, self._gain = int(model.rates.step[level]), int(model.rates.gain[level])
+        self._width, self._gain = int(model.rates.width[level]), int(model.rates.gain[level])
         self._log_step = int(model.rates.log_step[level])
         features = _features(model, level, hyper)[:, : size[0], : size[1]]
         entropy = model.architecture.entropy
@@ -71,12 +84,12 @@ class Passes:
             self._visit(np.s_[:, :, :], mean, log_scale)
 
     def _visit(self, selection: Selection, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
-        """Latents of a selection, with 10 fraction bits, from their means and logarithms of scales, at step 1."""
+        """Latents of a selection, with 10 fraction bits, from their means and their logarithms of scales."""
         mean = scaled(mean, self._gain)
         rows = scale_index(log_scale - self._log_step)
         residuals = self._source(selection, mean, rows)
         self.residuals[selection], self.means[selection], self.rows[selection] = residuals, mean, rows
-        return scaled(residuals * float(ONE) + mean, self._step)
+        return scaled(residuals * float(ONE) + mean, self._width)
 
     def _channelwise(self, model: Model, features: np.ndarray) -> None:
         known = np.zeros((0, *features.shape[1:]))
@@ -118,7 +131,7 @@ def scale_logarithm(rows: np.ndarray) -> np.ndarray:
 
 def _features(model: Model, level: int, hyper: np.ndarray) -> np.ndarray:
     """What the hyper-synthesis makes of hyper-latents in units of their step."""
-    inputs = hyper * float(model.rates.hyper_step[level])
+    inputs = np.clip(hyper * float(model.rates.hyper_step[level]), -LIMIT, LIMIT)
     if model.architecture.conditioned:
         place = np.full((1, *hyper.shape[1:]), float(model.rates.place[level]))
         inputs = np.concatenate([inputs, place])
@@ -157,5 +170,3 @@ class Quantiser:
         self.values.append(residuals.reshape(-1))
         self.rows.append(rows.reshape(-1))
         return residuals
-
-

@@ -20,6 +20,7 @@ ONE = 1 << FRACTION
 LIMIT = 1 << 24  # activations are from -LIMIT to LIMIT
 _MOST_TERMS = 1 << 13  # of a sum: 2^24 * 2^15 * 2^13 < 2^53
 _MOST_EXPONENT = 14
+_BAND = 1 << 13  # places whose windows are in memory at once
 
 
 def fixed(values: np.ndarray | float) -> np.ndarray:
@@ -62,12 +63,15 @@ class Convolution:
             wide = np.zeros((channels, height * self.spread, width * self.spread))
             wide[:, :: self.spread, :: self.spread] = x
             x, height, width = wide, wide.shape[1], wide.shape[2]
-        if self.side > 1:
-            margin = self.side // 2
-            padded = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
-            windows = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
-            x = windows.transpose(0, 3, 4, 1, 2).reshape(channels * self.side**2, height * width)
-        return self.of_columns(x.reshape(len(x), -1) if x.ndim > 2 else x).reshape(-1, height, width)
+        out = np.empty((len(self.bias), height, width))
+        margin = self.side // 2
+        padded = np.pad(x, ((0, 0), (margin, margin), (margin, margin))) if margin else x
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
+        band = max(1, _BAND // width)
+        for top in range(0, height, band):
+            columns = windows[:, top : top + band].transpose(0, 3, 4, 1, 2).reshape(self.weight.shape[1], -1)
+            out[:, top : top + band] = self.of_columns(columns).reshape(len(out), -1, width)
+        return out
 
     def of_columns(self, columns: np.ndarray) -> np.ndarray:
         """The outputs (O, n) of n places whose windows are the columns (I k k, n)."""

@@ -20,7 +20,7 @@ from aquatint.codecs.hyperprior import tables
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.context import Autoregressive, Channelwise
 from aquatint.codecs.hyperprior.integers import ONE, IntegerNetwork, fixed, quantised
-from aquatint.codecs.hyperprior.network import Network
+from aquatint.codecs.hyperprior.network import UNIT, Network
 from aquatint.codecs.models import ModelFile
 from aquatint.errors import AquatintError, DependencyError, ModelError
 
@@ -36,20 +36,20 @@ class Rates:
     """What the integers know about each level of rate, from the largest step to 1; arrays of shape (L,).
 
     Attributes:
-        step, gain: the quantisation step and its inverse, with 16 fraction bits.
+        width, gain: what a step is in latents, and its inverse, with 16 fraction bits.
         log_step: base-2 logarithm of the step, with 10 fraction bits.
         place: from 0 for the largest step to 1, with 10 fraction bits.
         hyper_step: step of the hyper-latents, with 10 fraction bits.
     """
 
-    step: np.ndarray
+    width: np.ndarray
     gain: np.ndarray
     log_step: np.ndarray
     place: np.ndarray
     hyper_step: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.step)
+        return len(self.width)
 
     def hyper_group(self, level: int) -> int:
         """Which of the sets of tables for hyper-latents a level uses."""
@@ -93,7 +93,7 @@ class Model:
 
     def step(self, level: int) -> float:
         """The quantisation step of a level."""
-        return float(self.rates.step[level]) / (1 << STEP_FRACTION)
+        return float(self.rates.width[level]) / (UNIT * (1 << STEP_FRACTION))
 
     @cached_property
     def multiplications_per_pixel(self) -> float:
@@ -143,6 +143,8 @@ def _assemble(architecture: Architecture, weight: float, tensors: dict[str, np.n
         }
         part.load_state_dict(found, assign=True)
     network.requires_grad_(False).eval()
+    for name in float_parts(network):
+        getattr(network, name).to(memory_format=torch.channels_last)  # twice as fast on processors
     integers = {}
     for name, structure in integer_parts(network).items():
         prefix = f"integer.{name}."
@@ -151,7 +153,7 @@ def _assemble(architecture: Architecture, weight: float, tensors: dict[str, np.n
     levels = LEVELS if architecture.max_step > 1 else 1
     groups = HYPER_GROUPS if architecture.max_step > 1 else 1
     rates = Rates(*(_integers(tensors, f"rates.{name}", (levels,), 0, 1 << 24) for name in Rates.__dataclass_fields__))
-    if rates.step.min() < 1 << STEP_FRACTION or rates.step.max() > 64 << STEP_FRACTION:
+    if rates.width.min() < UNIT * 2**STEP_FRACTION or rates.width.max() > 64 * UNIT * 2**STEP_FRACTION:
         raise ModelError("steps must be from 1 to 64")
     centres = _integers(tensors, "tables.centres", (groups, network.prior.channels), -1024, 1024)
     rows = tables.SCALES + groups * network.prior.channels
@@ -230,13 +232,16 @@ def _rates(network: Network) -> Rates:
     middles = np.repeat(np.exp(np.log(middles).mean(1)), middles.shape[1])
     hyper_step = network.hyper_steps(torch.from_numpy(middles).float()).double().numpy()
     one = 1 << STEP_FRACTION
-    return Rates(np.rint(step * one), np.rint(one / step), np.rint(np.log2(step) * ONE), fixed(place), fixed(hyper_step))
+    width = step * UNIT
+    return Rates(
+        np.rint(width * one), np.rint(one / width), np.rint(np.log2(step) * ONE), fixed(place), fixed(hyper_step)
+    )
 
 
 def _density_tables(network: Network, step: float) -> tuple[np.ndarray, np.ndarray]:
     prior = network.prior.double()
     channels = prior.channels
-    edges = torch.from_numpy((np.concatenate([_DENSITY_BINS - 0.5, [_DENSITY_BINS[-1] + 0.5]]) * step)).double()
+    edges = torch.from_numpy(np.concatenate([_DENSITY_BINS - 0.5, [_DENSITY_BINS[-1] + 0.5]]) * step).double()
     logits = prior.logits(edges.expand(channels, -1)).numpy()
     prior.float()
     # The bin with the median.

@@ -19,7 +19,7 @@ from aquatint.codecs.hyperprior.context import context
 from aquatint.codecs.hyperprior.layers import lower_bound, rate_features, round_through
 from aquatint.codecs.hyperprior.offsets import CentroidOffset, LearnedOffset, reconstruct
 from aquatint.codecs.hyperprior.priors import FactorizedPrior, gaussian_bits
-from aquatint.codecs.hyperprior.transforms import analysis, hyper_analysis, hyper_synthesis, synthesis
+from aquatint.codecs.hyperprior.transforms import analysis, full_precision, hyper_analysis, hyper_synthesis, synthesis
 
 # From a tensor to uniform noise from -1/2 to 1/2 of its shape.
 Noise = Callable[[Tensor], Tensor]
@@ -95,7 +95,7 @@ class Network(nn.Module):
         """
         rate = self.rate(step)
         latents = self.latents(pixels, rate)
-        with torch.autocast(pixels.device.type, enabled=False):  # a latent and its mean are large, their difference small
+        with full_precision(pixels):  # a latent and its mean are large, their difference small
             decoded, latent_bits, hyper_bits = self._coded(latents, step, noise)
         return Coded(self.pixels(decoded, rate), latent_bits, hyper_bits)
 

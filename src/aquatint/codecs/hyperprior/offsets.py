@@ -1,4 +1,4 @@
-"""How far decoded residuals move from the middle of their bin towards its centroid (Kamisli et al. 2024, section 3.2)."""
+"""How far decoded residuals move from the middle of their bin towards its centroid (Kamisli et al. 2024)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from aquatint.codecs.hyperprior.priors import LEAST_SCALE
+
+_FLAT_SCALE = 8.0  # in steps: from here on a density is flat in a bin, and its centroid in the middle
 
 
 class LearnedOffset(nn.Module):
@@ -25,9 +27,10 @@ class LearnedOffset(nn.Module):
             log_scale: base-2 logarithm of their scales in steps, of the same shape.
             step: quantisation steps, of shape (B,).
         """
-        scale = torch.exp2(log_scale).clamp(min=LEAST_SCALE)
+        scale = torch.exp2(log_scale).clamp(LEAST_SCALE, _FLAT_SCALE)
         gain = (1 / step)[:, None, None, None].expand_as(scale)
-        return self.layers(torch.stack([scale, gain], dim=-1)).squeeze(-1)
+        # Beyond half a step would be another bin.
+        return self.layers(torch.stack([scale, gain], dim=-1)).squeeze(-1).clamp(-0.5, 0.5)
 
 
 class CentroidOffset(nn.Module):

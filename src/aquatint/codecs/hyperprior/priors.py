@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from aquatint.codecs.hyperprior.layers import lower_bound
 
 LEAST_PROBABILITY = 1e-9
 LEAST_SCALE = 0.11  # of a Gaussian in quantisation steps: below it a residual of 0 is all but certain
+LARGEST_LOG_SCALE = 9.0  # base 2; a larger scale would only make gradients overflow
 
 
 def _bits(probability: Tensor) -> Tensor:
@@ -23,9 +25,10 @@ def gaussian_bits(residuals: Tensor, log_scale: Tensor) -> Tensor:
 
     Arguments:
         residuals: numbers, integers or integers with uniform noise.
-        log_scale: base-2 logarithm of the standard deviation; the deviation is at least `LEAST_SCALE`.
+        log_scale: base-2 logarithm of the standard deviation; the deviation is brought into the range
+            of the constants above.
     """
-    scale = torch.exp2(lower_bound(log_scale, math.log2(LEAST_SCALE)))
+    scale = torch.exp2(-lower_bound(-lower_bound(log_scale, math.log2(LEAST_SCALE)), -LARGEST_LOG_SCALE))
     magnitude = residuals.abs()  # the tail on the left has no cancellation
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
@@ -33,7 +36,7 @@ def gaussian_bits(residuals: Tensor, log_scale: Tensor) -> Tensor:
 
 
 class FactorizedPrior(nn.Module):
-    """A density for each channel, given by its cumulative function: a monotone network (Ballé et al. 2018, appendix 6.1).
+    """A density for each channel: its cumulative function is a monotone network (Ballé et al. 2018, appendix 6.1).
 
     Arguments:
         channels: number of densities.
@@ -47,7 +50,7 @@ class FactorizedPrior(nn.Module):
         self.channels = channels
         ratio = self._INITIAL_EXTENT ** (1 / (len(self._WIDTHS) - 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for inputs, outputs in zip(self._WIDTHS, self._WIDTHS[1:], strict=False):
+        for inputs, outputs in pairwise(self._WIDTHS):
             start = math.log(math.expm1(1 / (ratio * outputs)))
             self.matrices.append(nn.Parameter(torch.full((channels, outputs, inputs), start)))
             self.biases.append(nn.Parameter(torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5)))

@@ -6,6 +6,7 @@ A decoder never computes a probability: floating point differs between machines.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def gaussian_tables() -> tuple[np.ndarray, np.ndarray]:
         start = -(width // 2) - 0.5  # of the bin of 0
         edges = [(start + (d * width)) / scale for d in range(-LARGEST, LARGEST + 2)]
         # From the far tail inwards there is no cancellation.
-        masses = [_gaussian_mass(low, high) for low, high in zip(edges, edges[1:], strict=False)]
+        masses = [_gaussian_mass(low, high) for low, high in pairwise(edges)]
         tables.append(cumulative(np.array(masses)))
         shifts.append(shift)
     return np.stack(tables), np.array(shifts, np.uint8)

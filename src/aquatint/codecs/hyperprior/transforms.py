@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
 from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
 
-
 # Of the orthonormal basis that residual transforms start from. With the constants of `network`, a step of 1 is then one
 # of 8 / 255 in the basis, about what the highest rates want.
 _BASIS_GAIN = 0.5
@@ -49,11 +48,16 @@ class Transform(nn.Module):
         x = first = _with_gain(stage(x), gain, rate)
         for stage, gain in others:
             x = _with_gain(stage(x), gain, rate)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x = last_stage(x.float())
             if self.linear is not None:
                 x = x + self.linear(first.float())
             return _with_gain(x, last_gain, rate)
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context without autocast on the device of a tensor; shapes without storage count as on the processor."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
 
 
 def _with_gain(x: Tensor, gain: nn.Module, rate: Tensor | None) -> Tensor:
@@ -74,9 +78,7 @@ def analysis(architecture: Architecture) -> Transform:
         widths = [0, fine, middle, latents]
         stages = [
             nn.Identity(),
-            nn.Sequential(
-                nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), Bottleneck(fine), Bottleneck(fine)
-            ),
+            nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), Bottleneck(fine), Bottleneck(fine)),
             nn.Sequential(
                 nn.Conv2d(fine, middle, 4, stride=2, padding=1),
                 Bottleneck(middle),
@@ -117,9 +119,7 @@ def synthesis(architecture: Architecture) -> Transform:
                 Bottleneck(middle),
                 Bottleneck(middle),
             ),
-            nn.Sequential(
-                nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)
-            ),
+            nn.Sequential(nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)),
             nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
         ]
         linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
