@@ -156,7 +156,7 @@ class Crops(Dataset[tuple[Tensor, float, int]]):
         noise_seed = int(chance.integers(2**62))
         reason = ""
         for _ in range(_MISSES):
-            photograph = self.photographs[chance.integers(len(self.photographs))]
+            photograph = self.photographs[int(chance.integers(len(self.photographs)))]
             try:
                 pixels = _decoded(photograph)
             except (AquatintError, OSError) as error:

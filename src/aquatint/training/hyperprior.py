@@ -47,7 +47,7 @@ class HyperpriorTask:
         self.network = Network(self.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if base is not None:
             _load(self.network, base[1])
-        self.phases = {"network": self.network}
+        self.phases: Mapping[str, nn.Module] = {"network": self.network}
 
     def describe(self) -> dict[str, object]:
         return {"kind": "hyperprior", "architecture": self.architecture.to_json()}

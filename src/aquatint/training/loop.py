@@ -138,8 +138,8 @@ class _Run:
         """Moves the running mean; in the first steps it is that of fewer steps."""
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            means, values = list(self.mean.parameters()), list(self.task.network.parameters())
-            torch._foreach_lerp_(means, values, 1 - decay)
+            for mean, value in zip(self.mean.parameters(), self.task.network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
             for mean, value in zip(self.mean.buffers(), self.task.network.buffers(), strict=True):
                 mean.copy_(value)
 

@@ -75,7 +75,7 @@ class Posttrain(RateDistortion):
     are those of the highest rate."""
 
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, a high rate with a full cosine.
     "compact": RateDistortion(
         steps=20_000,

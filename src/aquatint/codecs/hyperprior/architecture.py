@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from aquatint.errors import UsageError
 
@@ -85,7 +86,7 @@ class Architecture:
         """
         if not isinstance(values, dict):
             raise UsageError(f"an architecture is an object, not {type(values).__name__}")
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
         if unknown := given.keys() - {field.name for field in fields(cls)}:
             raise UsageError(f"an architecture has no {', '.join(sorted(unknown))}")
         try:

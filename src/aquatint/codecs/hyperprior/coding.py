@@ -149,7 +149,7 @@ class Reader:
         self._stream = stream
 
     def __call__(self, selection: Selection, mean: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return self._stream.read(np.ascontiguousarray(rows).reshape(-1)).reshape(rows.shape)
+        return self._stream.read(rows.ravel()).reshape(rows.shape)
 
 
 class Quantiser:
@@ -167,6 +167,6 @@ class Quantiser:
     def __call__(self, selection: Selection, mean: np.ndarray, rows: np.ndarray) -> np.ndarray:
         residuals = np.rint(self._latents[selection] - mean / ONE)
         residuals = np.clip(residuals, -LARGEST_RESIDUAL, LARGEST_RESIDUAL).astype(np.int32)
-        self.values.append(residuals.reshape(-1))
-        self.rows.append(rows.reshape(-1))
+        self.values.append(residuals.ravel())
+        self.rows.append(rows.ravel())
         return residuals

@@ -24,7 +24,8 @@ from aquatint.codecs.hyperprior.network import UNIT, Network
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
-_ATTEMPTS = 9  # a bisection of 256 levels; interpolation needs three or four
+_INTERPOLATIONS = 4  # most searches need three
+_ATTEMPTS = _INTERPOLATIONS + 8  # a bisection of 256 levels always ends
 _CLOSE = 0.01  # how far from a wanted rate the search is content
 _USUAL_BPP = (0.05, 1.0)  # of the first and the last level, where the search begins
 
@@ -112,33 +113,34 @@ def _search_bits(
 ) -> _Attempt:
     """The attempt with the most bits within the budget; or the nearest one, if it may exceed it.
 
-    The logarithm of the rate is almost linear in the level: interpolation in a bracket.
+    The logarithm of the rate is almost linear in the level: first by interpolation, then by bisection.
     """
 
     def bits_of(found: _Attempt) -> float:
         return 8.0 * (len(found.payload) + overhead)
 
-    low, high = math.log(_USUAL_BPP[0]), math.log(_USUAL_BPP[1])
-    slope = (high - low) / max(last, 1)
-    guess = (math.log(budget / pixels) - low) / slope
+    aim = budget if exceed else budget * (1 - _CLOSE)
+    slope = math.log(_USUAL_BPP[1] / _USUAL_BPP[0]) / max(last, 1)
+    guess = math.log(aim / pixels / _USUAL_BPP[0]) / slope
     below: _Attempt | None = None
     above: _Attempt | None = None
-    for _ in range(_ATTEMPTS):
+    for tried in range(_ATTEMPTS):
         floor = below.level + 1 if below is not None else 0
         ceiling = above.level - 1 if above is not None else last
         if floor > ceiling:
             break
+        if tried >= _INTERPOLATIONS:
+            guess = (floor + ceiling) / 2
         found = attempt(min(max(round(guess), floor), ceiling))
         bits = bits_of(found)
+        if abs(bits / aim - 1) <= _CLOSE and (exceed or bits <= budget):
+            return found
         if bits <= budget:
             below = found
         else:
             above = found
-        if (exceed and abs(bits / budget - 1) <= _CLOSE) or (not exceed and 1 - 2 * _CLOSE <= bits / budget <= 1):
-            return found
         if below is not None and above is not None:
             slope = math.log(bits_of(above) / bits_of(below)) / (above.level - below.level)
-        aim = budget if exceed else budget * (1 - _CLOSE)
         guess = found.level + math.log(aim / bits) / max(slope, 1e-6)
     if below is None or (exceed and above is not None and bits_of(above) - budget < budget - bits_of(below)):
         assert above is not None

@@ -49,7 +49,7 @@ class Coded:
 
 
 class HyperStep(nn.Module):
-    """The quantisation step of the hyper-latents as a function of that of the latents: 41 weights and biases."""
+    """The quantisation step of the hyper-latents as a function of that of the latents: 141 parameters."""
 
     def __init__(self) -> None:
         super().__init__()

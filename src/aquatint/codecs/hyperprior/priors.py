@@ -13,7 +13,7 @@ from aquatint.codecs.hyperprior.layers import lower_bound
 
 LEAST_PROBABILITY = 1e-9
 LEAST_SCALE = 0.11  # of a Gaussian in quantisation steps: below it a residual of 0 is all but certain
-LARGEST_LOG_SCALE = 9.0  # base 2; a larger scale would only make gradients overflow
+LARGEST_LOG_SCALE = 9.4  # base 2, that of the last of the coder's tables; beyond it gradients would overflow
 
 
 def _bits(probability: Tensor) -> Tensor:

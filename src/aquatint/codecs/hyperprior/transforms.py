@@ -72,7 +72,8 @@ def analysis(architecture: Architecture) -> Transform:
         (n,) = architecture.channels
         widths = [n, n, n, latents]
         convolutions = [_down(inputs, outputs) for inputs, outputs in zip([3, n, n, n], widths, strict=True)]
-        stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]] + [convolutions[3]]
+        stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]]
+        stages.append(convolutions[3])
     else:
         fine, middle = architecture.channels
         widths = [0, fine, middle, latents]
