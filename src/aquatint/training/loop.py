@@ -122,9 +122,10 @@ class _Run:
             found = self.task.backward(name, batch, self.processes)
             gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
             self.processes.average([*gradients, *found.values()])
-            norm = nn.utils.clip_grad_norm_(module.parameters(), self.recipe.clip)
+            norm = nn.utils.get_total_norm(gradients)
             if not math.isfinite(norm) or not math.isfinite(found["loss"]):
                 raise TrainingError(self._what_is_wrong(name, module, float(found["loss"])))
+            nn.utils.clip_grads_with_norm_(module.parameters(), self.recipe.clip, norm)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()

@@ -110,6 +110,8 @@ class Passes:
         reach = 1 + _MARGIN
         for front in range(width + reach * (height - 1)):
             rows = np.arange(max(0, -(-(front - width + 1) // reach)), min(height - 1, front // reach) + 1)
+            if len(rows) == 0:  # in a narrow grid
+                continue
             columns = front - reach * rows
             window = [known[:, rows + y + _MARGIN, columns + x + _MARGIN] for y, x in _NEIGHBOURS]
             context = causal.of_columns(np.stack(window, 1).reshape(-1, len(rows)))
