@@ -12,6 +12,7 @@ import numpy as np
 
 from aquatint import native
 from aquatint.codecs.hyperprior import tables
+from aquatint.codecs.hyperprior.context import PARAMETER_GAIN
 from aquatint.codecs.hyperprior.integers import LIMIT, ONE, Convolution, scaled
 from aquatint.codecs.hyperprior.model import Model
 from aquatint.codecs.hyperprior.priors import LEAST_SCALE
@@ -85,8 +86,8 @@ class Passes:
 
     def _visit(self, selection: Selection, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
         """Latents of a selection, with 10 fraction bits, from their means and their logarithms of scales."""
-        mean = scaled(mean, self._gain)
-        rows = scale_index(log_scale - self._log_step)
+        mean = scaled(np.clip(mean * PARAMETER_GAIN, -LIMIT, LIMIT), self._gain)
+        rows = scale_index(log_scale * PARAMETER_GAIN - self._log_step)
         residuals = self._source(selection, mean, rows)
         self.residuals[selection], self.means[selection], self.rows[selection] = residuals, mean, rows
         return scaled(residuals * float(ONE) + mean, self._width)

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from aquatint.codecs.hyperprior.architecture import Architecture
-from aquatint.codecs.hyperprior.transforms import feature_channels
+from aquatint.codecs.hyperprior.transforms import feature_channels, sees_latents, usual_log_scales
 
 # From latents and their means to the latents as a decoder knows them.
 Quantise = Callable[[Tensor, Tensor], Tensor]
+
+# Means and logarithms of scales are this times what networks give: they span ten octaves, which Adam's steps of the
+# size of the learning rate would take long to cross.
+PARAMETER_GAIN = 4
 
 
 class Direct(nn.Module):
@@ -34,8 +38,8 @@ class Direct(nn.Module):
             quantise: what a decoder will know of latents.
         """
         if not self.has_means:
-            return torch.zeros_like(features), features
-        log_scale, mean = features.chunk(2, 1)
+            return torch.zeros_like(features), features * PARAMETER_GAIN
+        log_scale, mean = (features * PARAMETER_GAIN).chunk(2, 1)
         return mean, log_scale
 
 
@@ -74,7 +78,8 @@ class Autoregressive(nn.Module):
 
         The neighbours are the noisy latents: known ones would need a step for each position.
         """
-        log_scale, mean = self.parameters_net(torch.cat([features, self.neighbours(noisy)], 1)).chunk(2, 1)
+        given = self.parameters_net(torch.cat([features, self.neighbours(noisy)], 1))
+        log_scale, mean = (given * PARAMETER_GAIN).chunk(2, 1)
         return mean, log_scale
 
 
@@ -87,7 +92,9 @@ class Channelwise(nn.Module):
         self.groups = architecture.groups
         starts = [sum(self.groups[:k]) for k in range(len(self.groups))]
         # The first group has no earlier one.
-        self.earlier = nn.ModuleList([nn.Conv2d(start, width, 3, padding=1) for start in starts[1:]])
+        self.earlier = nn.ModuleList(
+            [sees_latents(nn.Conv2d(start, width, 3, padding=1), architecture) for start in starts[1:]]
+        )
         self.parameters_nets = nn.ModuleList(
             [
                 nn.Sequential(
@@ -96,6 +103,8 @@ class Channelwise(nn.Module):
                 for start, group in zip(starts, self.groups, strict=True)
             ]
         )
+        for net, usual in zip(self.parameters_nets, usual_log_scales(architecture).split(self.groups), strict=True):
+            net[-1].bias.data[: len(usual)] = usual / PARAMETER_GAIN  # type: ignore[index, union-attr]
 
     def forward(self, features: Tensor, latents: Tensor, noisy: Tensor, quantise: Quantise) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales; the arguments are those of `Direct.forward`."""
@@ -103,7 +112,7 @@ class Channelwise(nn.Module):
         means, log_scales = [], []
         for k, group in enumerate(latents.split(self.groups, 1)):
             inputs = [features] + ([self.earlier[k - 1](torch.cat(known, 1))] if k else [])
-            log_scale, mean = self.parameters_nets[k](torch.cat(inputs, 1)).chunk(2, 1)
+            log_scale, mean = (self.parameters_nets[k](torch.cat(inputs, 1)) * PARAMETER_GAIN).chunk(2, 1)
             known.append(quantise(group, mean))
             means.append(mean)
             log_scales.append(log_scale)

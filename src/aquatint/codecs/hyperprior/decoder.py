@@ -14,8 +14,8 @@ from aquatint.codecs.hyperprior.architecture import HYPER_STRIDE, LATENT_STRIDE
 from aquatint.codecs.hyperprior.coding import Passes, Reader, scale_logarithm
 from aquatint.codecs.hyperprior.integers import ONE
 from aquatint.codecs.hyperprior.model import Model, load
-from aquatint.codecs.hyperprior.network import UNIT
 from aquatint.codecs.hyperprior.offsets import reconstruct
+from aquatint.codecs.hyperprior.transforms import UNIT
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
 

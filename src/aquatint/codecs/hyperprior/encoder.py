@@ -20,7 +20,8 @@ from aquatint.codecs.hyperprior.coding import LARGEST_RESIDUAL, Passes, Quantise
 from aquatint.codecs.hyperprior.decoder import dequantised, grid, samples, synthesised, torch_threads
 from aquatint.codecs.hyperprior.integers import ONE
 from aquatint.codecs.hyperprior.model import Model, load
-from aquatint.codecs.hyperprior.network import UNIT, Network
+from aquatint.codecs.hyperprior.network import Network
+from aquatint.codecs.hyperprior.transforms import UNIT
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 

@@ -19,7 +19,7 @@ FRACTION = 10  # fraction bits of activations
 ONE = 1 << FRACTION
 LIMIT = 1 << 24  # activations are from -LIMIT to LIMIT
 _MOST_TERMS = 1 << 13  # of a sum: 2^24 * 2^15 * 2^13 < 2^53
-_MOST_EXPONENT = 14
+_MOST_EXPONENT = 20
 _BAND = 1 << 13  # places whose windows are in memory at once
 
 

@@ -20,7 +20,8 @@ from aquatint.codecs.hyperprior import tables
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.context import Autoregressive, Channelwise
 from aquatint.codecs.hyperprior.integers import ONE, IntegerNetwork, fixed, quantised
-from aquatint.codecs.hyperprior.network import UNIT, Network
+from aquatint.codecs.hyperprior.network import Network
+from aquatint.codecs.hyperprior.transforms import UNIT
 from aquatint.codecs.models import ModelFile
 from aquatint.errors import AquatintError, DependencyError, ModelError
 

@@ -19,14 +19,23 @@ from aquatint.codecs.hyperprior.context import context
 from aquatint.codecs.hyperprior.layers import lower_bound, rate_features, round_through
 from aquatint.codecs.hyperprior.offsets import CentroidOffset, LearnedOffset, reconstruct
 from aquatint.codecs.hyperprior.priors import FactorizedPrior, gaussian_bits
-from aquatint.codecs.hyperprior.transforms import analysis, full_precision, hyper_analysis, hyper_synthesis, synthesis
+from aquatint.codecs.hyperprior.transforms import (
+    UNIT,
+    analysis,
+    full_precision,
+    hyper_analysis,
+    hyper_synthesis,
+    synthesis,
+)
 
 # From a tensor to uniform noise from -1/2 to 1/2 of its shape.
 Noise = Callable[[Tensor], Tensor]
 
 LEAST_HYPER_STEP = 0.5
 RANGE = 4.0  # of latents, where those of the transforms are about 1
-UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
+HYPER_RANGE = (
+    16.0  # of hyper-latents: small ones would be lost in the noise, and with them what scales are learned from
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,7 @@ class Network(nn.Module):
         """Hyper-latents of latents, whose sides are first brought to multiples of 4 by repeating the last ones."""
         height, width = latents.shape[2:]
         latents = functional.pad(latents, (0, -width % HYPER_STRIDE, 0, -height % HYPER_STRIDE), mode="replicate")
-        return self.hyper_analysis(latents.abs() if self.architecture.entropy == "scale" else latents)
+        return self.hyper_analysis(latents.abs() if self.architecture.entropy == "scale" else latents) * HYPER_RANGE
 
     def features(self, hyper: Tensor, step: Tensor, size: torch.Size) -> Tensor:
         """What the hyper-synthesis makes of decoded hyper-latents, cropped to the rows and columns of the latents."""

@@ -12,7 +12,9 @@ from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
 
 # Of the orthonormal basis that residual transforms start from. With the constants of `network`, a step of 1 is then one
 # of 8 / 255 in the basis, about what the highest rates want.
+UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
 _BASIS_GAIN = 0.5
+_LOG_SCALE = 5.5  # base 2, of the largest scale but that of the means of blocks
 _CHROMA_VARIANCE = 0.05  # that of luma is 1: which colour differences are among the first coefficients
 
 
@@ -131,9 +133,14 @@ def synthesis(architecture: Architecture) -> Transform:
 def hyper_analysis(architecture: Architecture) -> nn.Sequential:
     """From latents (B, M, 4 h, 4 w) to hyper-latents (B, C, h, w); "scale" models give it absolute values."""
     latents, hyper = architecture.latents, architecture.hyper
-    return nn.Sequential(
-        nn.Conv2d(latents, hyper, 3, padding=1), nn.ReLU(), _down(hyper, hyper), nn.ReLU(), _down(hyper, hyper)
-    )
+    first = sees_latents(nn.Conv2d(latents, hyper, 3, padding=1), architecture)
+    return nn.Sequential(first, nn.ReLU(), _down(hyper, hyper), nn.ReLU(), _down(hyper, hyper))
+
+
+def sees_latents(layer: nn.Conv2d, architecture: Architecture) -> nn.Conv2d:
+    """The layer with initial weights as if all its inputs, the first latents, had the same scale."""
+    layer.weight.data /= torch.exp2(usual_log_scales(architecture)[: layer.in_channels])[:, None, None] * UNIT
+    return layer
 
 
 def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
@@ -178,10 +185,25 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def usual_log_scales(architecture: Architecture) -> Tensor:
+    """Base-2 logarithms of what the latents' scales, in steps of 1, are when training begins, of shape (M,)."""
+    if architecture.transform != "residual":
+        return torch.zeros(architecture.latents)
+    variance = _cosine_variances().sort(descending=True, stable=True).values[: architecture.latents]
+    return _LOG_SCALE + 0.5 * torch.log2(variance)
+
+
+def _cosine_variances() -> Tensor:
+    """Variances in photographs of the functions of the cosine transform, about 1 / frequency^2, of shape (768,)."""
+    order = torch.arange(LATENT_STRIDE, dtype=torch.float32) ** 2
+    falling = 1 / (1 + order[:, None] + order)
+    return torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE]).flatten()
+
+
 def _cosine_basis(count: int) -> Tensor:
     """The first functions of the cosine transform of 16x16 blocks in luma and colour differences, (count, 3, 16, 16).
 
-    They are orthonormal, in falling order of the variance that photographs have in them, about 1 / frequency^2.
+    They are orthonormal, in falling order of variance.
     """
     side = LATENT_STRIDE
     place = (torch.arange(side) + 0.5) * math.pi / side
@@ -189,9 +211,6 @@ def _cosine_basis(count: int) -> Tensor:
     waves[0] *= math.sqrt(0.5)
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
     colours = colours / colours.norm(dim=1, keepdim=True)
-    order = torch.arange(side, dtype=torch.float32) ** 2
-    falling = 1 / (1 + order[:, None] + order)
-    variance = torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE])
-    chosen = variance.flatten().argsort(descending=True, stable=True)[:count]
+    chosen = _cosine_variances().argsort(descending=True, stable=True)[:count]
     colour, row, column = chosen // side**2, chosen // side % side, chosen % side
     return torch.einsum("nc,ny,nx->ncyx", colours[colour], waves[row], waves[column])
