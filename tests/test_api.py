@@ -178,7 +178,7 @@ def test_encoded_tells_what_came_of_it() -> None:
         ({"effort": 0}, "effort must be from 1 to 10, not 0"),
         ({"effort": 11}, "not 11"),
         ({"threads": -1}, "not -1"),
-        ({"codec": "hyperprior"}, "'hyperprior' is not available"),
+        ({"codec": "transport"}, "'transport' is not available"),
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from aquatint.cli import files
 from aquatint.cli.terminal import for_each, printable, progress_bar, say, say_json
-from aquatint.errors import UsageError
+from aquatint.errors import AquatintError, UsageError
 
 if TYPE_CHECKING:
     from aquatint.api import Encoded
@@ -60,6 +60,9 @@ def encode(
         codecs.load(codec).model_hash(model)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
+    except AquatintError as error:  # a model that is missing
+        say(f"aquatint: error: {error}")
+        raise typer.Exit(1) from None
 
     from aquatint import api, image
 

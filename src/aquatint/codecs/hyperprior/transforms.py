@@ -14,7 +14,10 @@ from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
 # of 8 / 255 in the basis, about what the highest rates want.
 UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
 _BASIS_GAIN = 0.5
-_LOG_SCALE = 5.5  # base 2, of the largest scale but that of the means of blocks
+# Measured on photographs: typical scales inside a photograph, which are below those over all of it.
+_LOG_SCALE = 6.3  # base 2; too large a scale costs little, too small a one much
+_MEAN_VARIANCE = 10.0  # of the means of blocks, over what the law of the others would give
+_FALL = -1.67  # exponent of the variance over the frequency's square
 _CHROMA_VARIANCE = 0.05  # that of luma is 1: which colour differences are among the first coefficients
 
 
@@ -194,9 +197,10 @@ def usual_log_scales(architecture: Architecture) -> Tensor:
 
 
 def _cosine_variances() -> Tensor:
-    """Variances in photographs of the functions of the cosine transform, about 1 / frequency^2, of shape (768,)."""
+    """Variances in photographs of the functions of the cosine transform, a power of the frequency, of shape (768,)."""
     order = torch.arange(LATENT_STRIDE, dtype=torch.float32) ** 2
-    falling = 1 / (1 + order[:, None] + order)
+    falling = (1 + order[:, None] + order) ** _FALL
+    falling[0, 0] = _MEAN_VARIANCE
     return torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE]).flatten()
 
 
