@@ -97,7 +97,7 @@ def test_residual_transforms_begin_as_the_cosine_transform() -> None:
     features = rate_features(torch.tensor([3.0]), 18.0)
     assert ((backward(forward(smooth, features), features) - smooth) ** 2).mean() < 0.1 * smooth.var()
     grey = torch.full((1, 3, 16, 16), 0.25)
-    assert forward(grey, features).flatten()[:2].tolist() == pytest.approx([0.25 * 16 * 3**0.5 / 2, 0], abs=1e-4)
+    assert forward(grey, features).flatten()[:2].tolist() == pytest.approx([0.25 * 16 * 3**0.5 / 5, 0], abs=1e-4)
 
 
 # ---- Densities

@@ -103,8 +103,12 @@ class Channelwise(nn.Module):
                 for start, group in zip(starts, self.groups, strict=True)
             ]
         )
+        # At first the parameters are the usual ones: what random weights give would cost several bits a pixel.
         for net, usual in zip(self.parameters_nets, usual_log_scales(architecture).split(self.groups), strict=True):
-            net[-1].bias.data[: len(usual)] = usual / PARAMETER_GAIN  # type: ignore[index, union-attr]
+            last = net[-1]  # type: ignore[index]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            last.bias.data[: len(usual)] = usual / PARAMETER_GAIN
 
     def forward(self, features: Tensor, latents: Tensor, noisy: Tensor, quantise: Quantise) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales; the arguments are those of `Direct.forward`."""

@@ -33,9 +33,7 @@ Noise = Callable[[Tensor], Tensor]
 
 LEAST_HYPER_STEP = 0.5
 RANGE = 4.0  # of latents, where those of the transforms are about 1
-HYPER_RANGE = (
-    16.0  # of hyper-latents: small ones would be lost in the noise, and with them what scales are learned from
-)
+HYPER_RANGE = 16.0  # of hyper-latents: small ones are lost in the noise, and scales are learned from nothing
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
 from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
 
-# Of the orthonormal basis that residual transforms start from. With the constants of `network`, a step of 1 is then one
-# of 8 / 255 in the basis, about what the highest rates want.
 UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
-_BASIS_GAIN = 0.5
+# Of the orthonormal basis that residual transforms start from: a step of 1 is then one of 20 / 255 in the basis. With
+# uniform quantisers the best step is sqrt(18 / (ln 2 lambda)), which for lambda = 0.06 is 21.
+_BASIS_GAIN = 0.2
 # Measured on photographs: typical scales inside a photograph, which are below those over all of it.
-_LOG_SCALE = 6.3  # base 2; too large a scale costs little, too small a one much
+_LOG_SCALE = 5.0  # base 2; too large a scale costs little, too small a one much
 _MEAN_VARIANCE = 10.0  # of the means of blocks, over what the law of the others would give
 _FALL = -1.67  # exponent of the variance over the frequency's square
-_CHROMA_VARIANCE = 0.05  # that of luma is 1: which colour differences are among the first coefficients
+_COLOUR_VARIANCES = (1.0, 0.05, 0.0125)  # of luma, red - blue, and green - magenta
 
 
 def _down(inputs: int, outputs: int) -> nn.Conv2d:
@@ -201,7 +201,7 @@ def _cosine_variances() -> Tensor:
     order = torch.arange(LATENT_STRIDE, dtype=torch.float32) ** 2
     falling = (1 + order[:, None] + order) ** _FALL
     falling[0, 0] = _MEAN_VARIANCE
-    return torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE]).flatten()
+    return (torch.tensor(_COLOUR_VARIANCES)[:, None, None] * falling).flatten()
 
 
 def _cosine_basis(count: int) -> Tensor:
