@@ -26,8 +26,8 @@ CONTROL_UNTIL = 0.93
 # numbers of steps, from which single fits differ by a third early and by a hundredth late. Control must start early:
 # once the soft rounding has hardened, latents no longer leave their integers.
 BITS_ON_THE_WAY = {
-    **{0.08: 2.2, 0.1: 2.0, 0.15: 1.72, 0.2: 1.55, 0.25: 1.44, 0.3: 1.36, 0.4: 1.25},
-    **{0.5: 1.17, 0.6: 1.12, 0.7: 1.07, 0.8: 1.04, 0.9: 1.01, 1.0: 1.0},
+    **{0.08: 1.9, 0.1: 1.78, 0.15: 1.62, 0.2: 1.5, 0.25: 1.41, 0.3: 1.34, 0.4: 1.23},
+    **{0.5: 1.155, 0.6: 1.11, 0.7: 1.08, 0.8: 1.045, 0.9: 1.012, 1.0: 1.0},
 }
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
