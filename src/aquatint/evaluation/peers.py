@@ -68,7 +68,13 @@ class Pillow(Searched):
             return _PLUGINS[self.plugin]()
         if self.feature is None or not features.check(self.feature):
             raise DependencyError(f"{self.name}: this Pillow was built without {self.format}")
-        return f"{self.feature} {features.version(self.feature)}, Pillow {features.version('pil')}"
+        version = f"{self.feature} {features.version(self.feature)}, Pillow {features.version('pil')}"
+        return f"{version}, {_av1_codecs()}" if self.format == "AVIF" else version
+
+
+def _av1_codecs() -> str:
+    """libavif's encoder and decoder, which its own version does not tell."""
+    return importlib.import_module("PIL._avif").codec_versions()
 
 
 def _heif() -> str:
