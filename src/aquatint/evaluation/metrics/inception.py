@@ -24,12 +24,13 @@ class Inception:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], device: str = "cpu") -> None:
+        self._device = device
         self._tensors = {name: tensor.to(device) for name, tensor in tensors.items() if tensor.is_floating_point()}
 
     @torch.inference_mode()
     def features(self, patches: Tensor) -> Tensor:
         """Mean activations of the last feature map, (N, 2048), of patches uint8 (N, 3, H, W)."""
-        x = (_resize(patches.float()) - 128) / 128
+        x = (_resize(patches.to(self._device).float()) - 128) / 128
         x = self._conv(x, "Conv2d_1a_3x3", stride=2)
         x = self._conv(x, "Conv2d_2a_3x3")
         x = self._conv(x, "Conv2d_2b_3x3", padding=1)

@@ -23,6 +23,7 @@ class MobileNet:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], device: str = "cpu") -> None:
+        self._device = device
         self._layers = []
         for k in range(_CONVOLUTIONS):
             integers, scale, bias = (tensors[f"conv{k:02}.{part}"] for part in ("weight_int8", "scale", "bias"))
@@ -32,7 +33,7 @@ class MobileNet:
     def features(self, patches: Tensor) -> Tensor:
         """Mean activations of the last feature map, (N, 1280), of patches uint8 (N, 3, H, W)."""
         layers = iter(self._layers)
-        x = _convolve(patches.float() / 127.5 - 1, layers, stride=2)
+        x = _convolve(patches.to(self._device).float() / 127.5 - 1, layers, stride=2)
         for expansion, blocks, stride in _STAGES:
             for block in range(blocks):
                 y = x if expansion == 1 else _convolve(x, layers)
