@@ -1,0 +1,63 @@
+"""Metrics by trained networks, on arrays: large pictures a tile at a time, and each network loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aquatint.errors import ImageError
+from aquatint.evaluation.metrics.inception import Inception
+from aquatint.evaluation.metrics.mobilenet import MobileNet
+from aquatint.evaluation.metrics.patches import Network
+from aquatint.perception import weights
+from aquatint.perception.dists import DISTS, STRIDES
+from aquatint.perception.lpips import LPIPS
+from aquatint.perception.tiles import Tile, tiles
+
+SMALLEST_SIDE = 32  # below it the coarsest maps of some backbone are empty
+
+
+def lpips(net: str, reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
+    """LPIPS 0.1 of two pictures at full size, 0 for equal ones.
+
+    Arguments:
+        net: the backbone, "alex", "squeeze" or "vgg".
+        reference, distorted: uint8 of one shape (H, W, 3).
+        device: where to compute.
+
+    Raises:
+        ImageError: a side is shorter than `SMALLEST_SIDE`.
+        DependencyError, MissingModelError: see `perception.weights`.
+    """
+    model, strides = _lpips(net, device)
+    sums, counts = np.zeros(len(strides)), np.zeros(len(strides))
+    for tile, x, y in _tiles(reference, distorted, device, name="LPIPS"):
+        for k, (layer, stride) in enumerate(zip(model.maps(x, y), strides, strict=True)):
+            part = layer[(..., *tile.inside(stride))]
+            sums[k] += part.sum(dtype=torch.float64).item()
+            counts[k] += part.numel()
+    return float(np.sum(sums / counts))
+
+
+def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
+    """DISTS of two pictures at full size, 0 for equal ones; arguments and errors as of `lpips`."""
+    model = _dists(device)
+    sums: list[Tensor | float] = [0.0] * len(STRIDES)
+    counts = [0] * len(STRIDES)
+    for tile, x, y in _tiles(reference, distorted, device, name="DISTS"):
+        for k, (moments, stride) in enumerate(zip(model.moments(x, y), STRIDES, strict=True)):
+            part = moments[(..., *tile.inside(stride))]
+            sums[k] = sums[k] + part.sum((3, 4), dtype=torch.float64)
+            counts[k] += part.shape[3] * part.shape[4]
+    means = [torch.as_tensor(total) / count for total, count in zip(sums, counts, strict=True)]
+    return model.distance(means).item()
+
+
+@cache
+def network(name: str, device: str) -> Network:
+    """The network of a metric on sets: "inception" or "mobilenet_v2"."""
+    return {"inception": Inception, "mobilenet_v2": MobileNet}[name](weights.load(name), device)

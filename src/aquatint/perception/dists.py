@@ -1,0 +1,68 @@
+"""DISTS: similarity of the means (texture) and of the correlations (structure) of activations of VGG16.
+
+Source: Ding, Ma, Wang, Simoncelli, "Image quality assessment: unifying structure and texture similarity", 2020,
+equations 2 and 4 to 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_CONSTANT = 1e-6  # keeps both similarities stable where activations vanish
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+# Convolutions of VGG16 between two taps, by their place in torchvision's list of layers.
+_STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+STRIDES = (1, 1, 2, 4, 8, 16)
+
+
+class DISTS:
+    """The distance, differentiable.
+
+    Arguments:
+        vgg: tensors of VGG16, `features.K.weight` and `features.K.bias` as torchvision names them.
+        alpha, beta: weights of texture and structure, one for each of the 1475 channels of the six maps.
+    """
+
+    def __init__(self, vgg: Mapping[str, Tensor], alpha: Tensor, beta: Tensor) -> None:
+        self._vgg = vgg
+        total = alpha.sum() + beta.sum()
+        self._alpha, self._beta = alpha.flatten() / total, beta.flatten() / total
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances (N,) of images (N, 3, H, W), sRGB in [0, 1]; 0 for equal ones, at most 1."""
+        return self.distance([moments.mean((3, 4)) for moments in self.moments(x, y)])
+
+    def moments(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """Per map and position x, y, x^2, y^2 and xy, as (5, N, C, h, w): `distance` wants their means."""
+        return [torch.stack([a, b, a * a, b * b, a * b]) for a, b in zip(self._maps(x), self._maps(y), strict=True)]
+
+    def distance(self, moments: Sequence[Tensor]) -> Tensor:
+        """Distances (N,) from the mean moments (5, N, C) of each map."""
+        mean_x, mean_y, square_x, square_y, product = torch.cat(list(moments), dim=2)
+        texture = (2 * mean_x * mean_y + _CONSTANT) / (mean_x**2 + mean_y**2 + _CONSTANT)
+        variances = (square_x - mean_x**2).clamp_min(0) + (square_y - mean_y**2).clamp_min(0)  # rounding may go below
+        structure = (2 * (product - mean_x * mean_y) + _CONSTANT) / (variances + _CONSTANT)
+        return 1 - (self._alpha * texture + self._beta * structure).sum(1)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+        h = (images - mean) / deviation
+        found = [images]
+        for stage, layers in enumerate(_STAGES):
+            if stage > 0:
+                h = _pool(h)
+            for k in layers:
+                h = F.relu(F.conv2d(h, self._vgg[f"features.{k}.weight"], self._vgg[f"features.{k}.bias"], padding=1))
+            found.append(h)
+        return found
+
+
+def _pool(x: Tensor) -> Tensor:
+    """Root of the Hann-weighted mean of squares over 3x3 samples, a step of two: pooling without aliasing."""
+    window = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = (window[:, None] * window).expand(x.shape[1], 1, 3, 3)
+    return torch.sqrt(F.conv2d(x * x, kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12)
