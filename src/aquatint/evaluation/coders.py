@@ -90,7 +90,8 @@ class Aquatint:
         codecs.load(self.codec)
         self._options()
         settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
-        return {"version": f"aquatint {__version__} ({fingerprint()})", "settings": settings}
+        code = fingerprint("codecs/**/*.py", "perception/**/*.py", "native.*")
+        return {"version": f"aquatint {__version__} ({code})", "settings": settings}
 
     def encode(self, pixels: np.ndarray, bpp: float, *, threads: int) -> Coded:
         encoded = api.compress(
@@ -116,12 +117,11 @@ class Aquatint:
 
 
 @functools.cache
-def fingerprint() -> str:
-    """Twelve hexadecimal digits of the code that encodes and decodes, so that results of other code are not reused."""
+def fingerprint(*patterns: str) -> str:
+    """Twelve hexadecimal digits of the code in some files of this package, so that results of other code are not reused."""
     package = Path(inspect.getfile(codecs)).parents[1]
-    files = [*package.glob("codecs/**/*.py"), *package.glob("perception/**/*.py"), *package.glob("native.*.*")]
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted(path for pattern in patterns for path in package.glob(pattern)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,87 @@
+"""The rows of a run as files: JSON Lines, CSV, and Parquet where pyarrow is installed. docs/evaluation.md has the schema."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aquatint.evaluation import originals
+from aquatint.evaluation.runner import Row, SetRow
+
+_MEASURED = (
+    "bytes",
+    "bpp",
+    "setting",
+    "trials",
+    "encode_seconds",
+    "decode_seconds",
+    "encode_memory_mib",
+    "threads",
+    "multiplications_per_pixel",
+)
+
+
+def flat(row: Row, metrics: Sequence[str], folder: Path) -> dict[str, Any]:
+    """A row with all columns; what is not known is None. Paths are relative to `folder`."""
+    record, picture = row.outcome.record, row.picture
+    place = None if row.folder is None else os.path.relpath(row.folder, folder)
+    return {
+        "codec": row.codec,
+        "version": row.version,
+        "settings": row.settings,
+        "target_bpp": row.target_bpp,
+        "picture": picture.name,
+        "picture_digest": picture.digest or None,
+        "width": picture.width or None,
+        "height": picture.height or None,
+        "status": row.outcome.status,
+        "error": row.outcome.error,
+        **{name: record.get(name) for name in _MEASURED},
+        **{name: row.metric(name) for name in metrics},
+        "folder": place,
+    }
+
+
+def write(folder: Path, rows: Sequence[Row], sets: Sequence[SetRow], metrics: Sequence[str]) -> None:
+    """Writes results.* and, if there are metrics on sets, sets.* into a folder.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written to.
+    """
+    _write(folder / "results", [flat(row, metrics, folder) for row in rows])
+    if sets:
+        flat_sets = [
+            {
+                "codec": row.codec,
+                "target_bpp": row.target_bpp,
+                "bpp": row.bpp,
+                "pictures": row.count,
+                **row.values,
+                "error": row.error,
+            }
+            for row in sets
+        ]
+        _write(folder / "sets", flat_sets)
+
+
+def _write(stem: Path, rows: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    originals.write(stem.with_suffix(".jsonl"), lines.encode())
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    originals.write(stem.with_suffix(".csv"), out.getvalue().encode())
+    if importlib.util.find_spec("pyarrow") is not None:
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+
+        table = pyarrow.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows])
+        parquet.write_table(table, stem.with_suffix(".parquet"))
