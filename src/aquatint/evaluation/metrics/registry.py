@@ -64,9 +64,7 @@ def _catalogue() -> dict[str, Metric]:
     metrics = [
         Metric("psnr", "PSNR [dB]", True, _without_device(fidelity.psnr)),
         Metric("ms-ssim", "MS-SSIM", True, _without_device(fidelity.ms_ssim)),
-        Metric(
-            "ssimulacra2", "SSIMULACRA 2", True, _without_device(ssimulacra.ssimulacra2), packages=("ssimulacra2",)
-        ),
+        Metric("ssimulacra2", "SSIMULACRA 2", True, _without_device(ssimulacra.ssimulacra2), packages=("ssimulacra2",)),
     ]
     metrics += [
         Metric(

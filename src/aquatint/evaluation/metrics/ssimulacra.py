@@ -26,7 +26,7 @@ def ssimulacra2(reference: np.ndarray, distorted: np.ndarray) -> float:
     """
     height, width, channels = reference.shape
     if min(height, width) < SMALLEST_SIDE:
-        raise ImageError(f"SSIMULACRA 2 needs sides of at least {SMALLEST_SIDE} pixels; the picture is {width}x{height}")
+        raise ImageError(f"SSIMULACRA 2 needs sides of at least {SMALLEST_SIDE} pixels, not {width}x{height}")
     try:
         package = importlib.import_module("ssimulacra2.ssimulacra2")
     except ImportError:
