@@ -119,7 +119,7 @@ def select(names: str) -> list[Metric]:
 
 
 def missing(name: str) -> str | None:
-    """What a metric lacks here, as a sentence that says what to do; None if it can be computed.
+    """What a metric lacks here and what to do about it; None if it can be computed.
 
     Raises:
         UsageError: the name is unknown.
@@ -127,13 +127,13 @@ def missing(name: str) -> str | None:
     metric = _metric(name)
     for package in metric.packages:
         if importlib.util.find_spec(package) is None:
-            return f"{name} needs a package: pip install {package}"
+            return f"the package {package} is not installed: pip install 'aquatint[metrics]'"
     if metric.weights:
         from aquatint.perception import weights
 
         for file in metric.weights:
             if (lack := weights.missing(file)) is not None:
-                return f"{name}: {lack}"
+                return lack
     return None
 
 

@@ -30,7 +30,7 @@ def ssimulacra2(reference: np.ndarray, distorted: np.ndarray) -> float:
     try:
         package = importlib.import_module("ssimulacra2.ssimulacra2")
     except ImportError:
-        raise DependencyError("SSIMULACRA 2 needs a package: pip install ssimulacra2") from None
+        raise DependencyError("SSIMULACRA 2 needs the package ssimulacra2: pip install 'aquatint[metrics]'") from None
     linear = [package.srgb_to_linear(picture) for picture in (reference, distorted)]
     score = package.Msssim()
     for scale in range(package.kNumScales):
