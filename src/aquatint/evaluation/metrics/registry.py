@@ -129,7 +129,10 @@ def missing(name: str) -> str | None:
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed: pip install 'aquatint[metrics]'"
     if metric.weights:
-        from aquatint.perception import weights
+        try:
+            from aquatint.perception import weights
+        except ImportError:
+            return "the module of weights is not there yet"
 
         for file in metric.weights:
             if (lack := weights.missing(file)) is not None:
