@@ -160,9 +160,7 @@ def test_a_folder_with_ranges_is_read(capsys: pytest.CaptureFixture[str], tmp_pa
         agreement.read_jnd(tmp_path)
 
 
-def test_metrics_agree_with_people_about_what_is_noticeable(
-    capsys: pytest.CaptureFixture[str], data_dir: Path
-) -> None:
+def test_metrics_agree_with_people_about_what_is_noticeable(capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
     code, out, _ = report(capsys, "--metrics", "psnr", "--json", data_dir / "rated" / "konjnd")
     assert code == 0
     row = json.loads(out)
