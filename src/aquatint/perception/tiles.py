@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SIDE = 512
-# A tile is seen with a margin, so that no value inside it depends on where the crop ends. The deepest stack whose taps
-# reach stride 16, VGG to relu5_3, looks 105 pixels far; MARGIN and SIDE are multiples of 16, so that strides stay in step.
+# A tile is seen with a margin, so that no value inside it depends on where the crop ends: VGG up to relu5_3, which
+# looks farthest, sees 105 pixels. Margin and side are multiples of the largest stride, so that the grids stay in step.
 MARGIN = 128
 LARGEST_STRIDE = 16
 

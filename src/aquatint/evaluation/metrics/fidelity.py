@@ -10,7 +10,7 @@ from aquatint.errors import ImageError
 
 # Weights of the five scales, finest first (Wang, Simoncelli, Bovik 2003, section 3.2).
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# A window of 11 taps with a standard deviation of 1.5, and constants for samples in [0, 1] (Wang et al. 2004, section III).
+# A window of 11 taps with a standard deviation of 1.5, and constants of samples in [0, 1] (Wang et al. 2004).
 _TAPS = 11
 _DEVIATION = 1.5
 _C1, _C2 = 0.01**2, 0.03**2

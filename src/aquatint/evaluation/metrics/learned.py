@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import numpy as np
@@ -61,3 +61,27 @@ def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
 def network(name: str, device: str) -> Network:
     """The network of a metric on sets: "inception" or "mobilenet_v2"."""
     return {"inception": Inception, "mobilenet_v2": MobileNet}[name](weights.load(name), device)
+
+
+@cache
+def _dists(device: str) -> DISTS:
+    tensors = _on(device, weights.load("dists"))
+    return DISTS(_on(device, weights.load("vgg16")), tensors["alpha"], tensors["beta"])
+
+
+def _tiles(
+    reference: np.ndarray, distorted: np.ndarray, device: str, *, name: str
+) -> Iterator[tuple[Tile, Tensor, Tensor]]:
+    """Tiles of two pictures, and their crops as images (1, 3, h, w) in [0, 1]."""
+    height, width = reference.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise ImageError(f"{name} needs sides of at least {SMALLEST_SIDE} pixels, not {width}x{height}")
+    with torch.inference_mode():
+        for tile in tiles(height, width):
+            crops = (np.ascontiguousarray(picture[tile.rows, tile.columns]) for picture in (reference, distorted))
+            x, y = (torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 255 for crop in crops)
+            yield tile, x, y
+
+
+def _on(device: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.float().to(device) for name, tensor in tensors.items()}

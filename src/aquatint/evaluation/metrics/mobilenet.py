@@ -49,9 +49,7 @@ class MobileNet:
         return F.linear(features, weight.flatten(1), bias).softmax(1)
 
 
-def _convolve(
-    x: Tensor, layers: Iterator[tuple[Tensor, Tensor]], *, stride: int = 1, linear: bool = False
-) -> Tensor:
+def _convolve(x: Tensor, layers: Iterator[tuple[Tensor, Tensor]], *, stride: int = 1, linear: bool = False) -> Tensor:
     """The next layer, its padding that of TensorFlow: an odd sample goes to the right or below."""
     weight, bias = next(layers)
     padding = []

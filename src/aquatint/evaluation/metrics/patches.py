@@ -25,7 +25,28 @@ _BATCH = 16
 class Network(Protocol):
     """What turns patches into vectors."""
 
-    def features(pictures: Iterable[np.ndarray], networks: Sequence[Network]) -> list[np.ndarray]:
+    def features(self, patches: Tensor) -> Tensor:
+        """Vectors (N, D) of patches uint8 (N, 3, 256, 256)."""
+        ...
+
+
+def patches(picture: np.ndarray) -> Iterator[np.ndarray]:
+    """The patches uint8 (256, 256, 3) of a picture: two grids without overlap, the second shifted by 128 pixels.
+
+    What is left at the right and below is dropped. Pictures with a side shorter than 384 have the first grid only, with
+    a side shorter than 256 none.
+
+    Arguments:
+        picture: uint8 (H, W, 3).
+    """
+    height, width = picture.shape[:2]
+    for start in (0, _SHIFT):
+        for top in range(start, height - SIDE + 1, SIDE):
+            for left in range(start, width - SIDE + 1, SIDE):
+                yield picture[top : top + SIDE, left : left + SIDE]
+
+
+def features(pictures: Iterable[np.ndarray], networks: Sequence[Network]) -> list[np.ndarray]:
     """Vectors of all patches of pictures, float32 (N, D) a network.
 
     Arguments:

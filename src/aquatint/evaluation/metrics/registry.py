@@ -64,9 +64,7 @@ def _catalogue() -> dict[str, Metric]:
     metrics = [
         Metric("psnr", "PSNR [dB]", True, _without_device(fidelity.psnr)),
         Metric("ms-ssim", "MS-SSIM", True, _without_device(fidelity.ms_ssim)),
-        Metric(
-            "ssimulacra2", "SSIMULACRA 2", True, _without_device(ssimulacra.ssimulacra2), packages=("ssimulacra2",)
-        ),
+        Metric("ssimulacra2", "SSIMULACRA 2", True, _without_device(ssimulacra.ssimulacra2), packages=("ssimulacra2",)),
     ]
     metrics += [
         Metric(
@@ -121,7 +119,7 @@ def select(names: str) -> list[Metric]:
 
 
 def missing(name: str) -> str | None:
-    """What a metric lacks here, as a sentence that says what to do; None if it can be computed.
+    """What a metric lacks here and what to do about it; None if it can be computed.
 
     Raises:
         UsageError: the name is unknown.
@@ -129,13 +127,16 @@ def missing(name: str) -> str | None:
     metric = _metric(name)
     for package in metric.packages:
         if importlib.util.find_spec(package) is None:
-            return f"{name} needs a package: pip install {package}"
+            return f"the package {package} is not installed: pip install 'aquatint[metrics]'"
     if metric.weights:
-        from aquatint.perception import weights
+        try:
+            from aquatint.perception import weights
+        except ImportError:
+            return "the module of weights is not there yet"
 
         for file in metric.weights:
             if (lack := weights.missing(file)) is not None:
-                return f"{name}: {lack}"
+                return lack
     return None
 
 

@@ -26,11 +26,11 @@ def ssimulacra2(reference: np.ndarray, distorted: np.ndarray) -> float:
     """
     height, width, channels = reference.shape
     if min(height, width) < SMALLEST_SIDE:
-        raise ImageError(f"SSIMULACRA 2 needs sides of at least {SMALLEST_SIDE} pixels; the picture is {width}x{height}")
+        raise ImageError(f"SSIMULACRA 2 needs sides of at least {SMALLEST_SIDE} pixels, not {width}x{height}")
     try:
         package = importlib.import_module("ssimulacra2.ssimulacra2")
     except ImportError:
-        raise DependencyError("SSIMULACRA 2 needs a package: pip install ssimulacra2") from None
+        raise DependencyError("SSIMULACRA 2 needs the package ssimulacra2: pip install 'aquatint[metrics]'") from None
     linear = [package.srgb_to_linear(picture) for picture in (reference, distorted)]
     score = package.Msssim()
     for scale in range(package.kNumScales):
