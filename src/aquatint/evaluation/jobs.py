@@ -6,6 +6,7 @@ The folder of a job is named by a hash of all that its file depends on. It holds
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import json
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aquatint.errors import AquatintError, DependencyError
-from aquatint.evaluation import coders, metrics, originals
+from aquatint.evaluation import coders, metrics, originals, search
 from aquatint.evaluation.coders import Coder
 from aquatint.evaluation.search import OutOfReachError
 
@@ -77,20 +78,18 @@ def key(description: Mapping[str, object], bpp: float, digest: str) -> str:
 def finished(job: Job) -> Outcome | None:
     """The outcome of a job whose files are all there, undamaged and with all of its metrics; else None."""
     record = _read(job)
-    if record is None or set(job.metrics) - set(record["metrics"]):
+    if record is None:
         return None
-    return Outcome("ok", record)
+    if "out of reach" in record:
+        return Outcome("out of reach", {}, record["out of reach"])
+    return None if set(job.metrics) - set(record["metrics"]) else Outcome("ok", record)
 
 
 def execute(job: Job) -> Outcome:
     """Does what is left of a job; whatever goes wrong is in the outcome."""
     try:
-        record = _read(job)
-        if record is None:
-            record = _code(job)
-        return _measure(job, record)
-    except OutOfReachError as error:
-        return Outcome("out of reach", {}, str(error))
+        record = _read(job) or _code(job)
+        return finished(job) or _measure(job, record)
     except DependencyError as error:
         return Outcome("missing", {}, str(error))
     except MemoryError:
@@ -107,6 +106,8 @@ def execute(job: Job) -> Outcome:
 def _read(job: Job) -> dict[str, Any] | None:
     try:
         record = json.loads((job.folder / RECORD).read_text())
+        if "out of reach" in record:
+            return record
         data = (job.folder / f"file{job.coder.extension}").read_bytes()
         decoded = (job.folder / DECODED).stat().st_size
     except (OSError, ValueError):
@@ -120,11 +121,17 @@ def _read(job: Job) -> dict[str, Any] | None:
 
 def _code(job: Job) -> dict[str, Any]:
     pixels = originals.load_png(job.original)
-    coded, memory = _with_peak_memory(lambda: job.coder.encode(pixels, job.bpp, threads=job.threads))
+    job.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        coded, memory = _with_peak_memory(lambda: job.coder.encode(pixels, job.bpp, threads=job.threads))
+        search.check_reach(8 * len(coded.data), job.bpp * pixels[..., 0].size)
+    except OutOfReachError as error:
+        record = {"out of reach": str(error)}  # as it will always be
+        _write(job, record)
+        return record
     decoded, decode_seconds = _timed(lambda: job.coder.decode(coded.data, threads=job.threads))
     if decoded.shape != pixels.shape or decoded.dtype != np.uint8:
         raise AquatintError(f"decoded to {decoded.dtype} of shape {decoded.shape}, not uint8 of {pixels.shape}")
-    job.folder.mkdir(parents=True, exist_ok=True)
     originals.write(job.folder / f"file{job.coder.extension}", coded.data)
     originals.save_png(decoded, job.folder / DECODED)
     record = {
@@ -183,9 +190,11 @@ def _timed(function: Callable[[], Value]) -> tuple[Value, float]:
 def _with_peak_memory(function: Callable[[], Value]) -> tuple[Value, float | None]:
     """A function's value, and by how many MiB this process grew at most; None where the system does not tell."""
     try:
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)  # what earlier jobs have freed
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: proc(5)
         before = _memory("VmRSS")
-    except OSError:
+    except (OSError, TypeError):  # other systems than Linux
         return function(), None
     value = function()
     return value, max(0.0, _memory("VmHWM") - before)

@@ -42,9 +42,6 @@ def search(encode: Callable[[float], bytes], settings: Sequence[float], bits: fl
         encode: makes a file at a setting.
         settings: in order of growing files. Small exceptions to that order cost little precision.
         bits: of the whole file.
-
-    Raises:
-        OutOfReachError: the nearest file misses by more than a factor of `REACH`.
     """
     files: dict[int, bytes] = {}
 
@@ -62,9 +59,17 @@ def search(encode: Callable[[float], bytes], settings: Sequence[float], bits: fl
             high = middle
     size(low)
     best = min(files, key=lambda index: abs(math.log(size(index) / bits)))
-    if not 1 / REACH <= size(best) / bits <= REACH:
-        raise OutOfReachError(f"{bits / 8:.0f} bytes are out of reach: the nearest file has {len(files[best])}")
     return Found(settings[best], files[best], len(files))
+
+
+def check_reach(bits: float, wanted: float) -> None:
+    """Refuses a file whose size has little to do with what was wanted.
+
+    Raises:
+        OutOfReachError: the ratio is beyond `REACH`.
+    """
+    if not 1 / REACH <= bits / wanted <= REACH:
+        raise OutOfReachError(f"{wanted / 8:.0f} bytes are out of reach: the nearest file has {bits / 8:.0f}")
 
 
 class Searched(ABC):
