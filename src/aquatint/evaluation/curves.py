@@ -94,12 +94,16 @@ def value_at(curve: Curve, bpp: float) -> float:
     """The metric at a rate, interpolated on a logarithmic axis (PCHIP).
 
     Raises:
-        CurveError: the curve has fewer than two points or does not reach the rate. A miss of 3 %, what codecs may miss
-            a rate by, counts as reached, and gives the value at the end.
+        CurveError: the curve has no points or does not reach the rate. A miss of 3 %, what codecs may miss a rate by,
+            counts as reached, and gives the value at the end.
     """
+    if not len(curve.bpp):
+        raise CurveError("the curve has no points")
     low, high = curve.bpp[0], curve.bpp[-1]
     if not low / 1.03 <= bpp <= high * 1.03:
         raise CurveError(f"the curve reaches from {low:.3g} to {high:.3g} bpp, not to {bpp:g}")
+    if low == high:
+        return float(curve.values[0])
     position = np.log10(np.clip(bpp, low, high))
     return float(np.asarray(_interpolator(np.log10(curve.bpp), curve.values, "pchip")(position)))
 
