@@ -136,8 +136,8 @@ def _means(
         points = baseline.curves[metric]
         inside = points[(points[:, 0] >= min(rates) / 1.6) & (points[:, 0] <= max(rates) * 1.6)]
         if len(inside):
-            style = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))[k % 4]
-            axes.plot(*inside.T, color="#777777", linewidth=0.9, linestyle=style, label=f"{baseline.name} (published)")
+            label = f"{baseline.name} (published)"
+            axes.plot(*inside.T, "1234+x<>dH"[k % 10], color="#777777", linewidth=0.8, linestyle=":", label=label)
     _rate_axis(axes, rates)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     count = len(analysis.readable(rows))

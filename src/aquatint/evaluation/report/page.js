@@ -188,7 +188,7 @@
       // One line a reason: a codec that is not installed lacks at every rate and picture.
       const groups = group(failed, reason);
       table(made, ["", "what", "rates", "pictures"], [...groups.values()].map(items => [
-        element("th", items[0].codec),
+        element("th", unreadable(items[0]) ? "all codecs" : items[0].codec),
         element("td", `${items[0].status}: ${items[0].error || ""}`),
         element("td", [...new Set(items.map(item => item.rate))].join(", ")),
         element("td", [...new Set(items.map(item => item.picture))].join(", ")),
@@ -201,7 +201,8 @@
     }
   }
 
-  const reason = item => [item.codec, item.status, item.error].join("\n");
+  const unreadable = item => DATA.pictures.find(picture => picture.name === item.picture).error;
+  const reason = item => [unreadable(item) ? "" : item.codec, item.status, item.error].join("\n");
 
   function group(items, key) {
     const groups = new Map();

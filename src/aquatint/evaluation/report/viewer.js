@@ -119,7 +119,7 @@ const Viewer = (() => {
   function show(layer, file, message) {
     const image = layer.querySelector("img"), absent = layer.querySelector(".absent");
     image.hidden = !file;
-    if (absent) absent.textContent = message || "";
+    if (absent) absent.textContent = file ? "" : message;
     if (!file || image.dataset.file === file) return;
     image.dataset.file = file;
     const next = new Image();
@@ -138,7 +138,10 @@ const Viewer = (() => {
     if (!found || !found.file) { box.append(found ? found.status : ""); return; }
     const values = DATA.metrics.filter(metric => !metric.sets && found.metrics[metric.name] !== null)
       .slice(0, 4).map(metric => `${metric.title.replace(/ \[.*\]/, "")} ${Chart.text(found.metrics[metric.name])}`);
-    box.append([`${found.bpp.toFixed(3)} bpp, ${found.bytes.toLocaleString("en")} bytes`, ...values].join(" · "));
+    const more = document.createElement("span");
+    more.className = "more";
+    more.textContent = ["", `${found.bytes.toLocaleString("en")} bytes`, ...values].join(" · ");
+    box.append(`${found.bpp.toFixed(3)} bpp`, more);
   }
 
   function update() {
