@@ -16,7 +16,7 @@ from aquatint.evaluation.statistics import bootstrap
 
 
 @pytest.fixture(scope="module")
-def bjontegaard():  # noqa: ANN201
+def bjontegaard():
     """The package that others use."""
     return pytest.importorskip("bjontegaard")
 
@@ -34,7 +34,7 @@ def monotone_curves(draw: st.DrawFn, least: int = 3) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("method", ["pchip", "akima"])
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_equals_bjontegaard(bjontegaard, method: str, data: st.DataObject) -> None:  # noqa: ANN001
+def test_equals_bjontegaard(bjontegaard, method: str, data: st.DataObject) -> None:
     anchor, test = data.draw(monotone_curves()), data.draw(monotone_curves())
     low, high = max(anchor[1][0], test[1][0]), min(anchor[1][-1], test[1][-1])
     if low < high:

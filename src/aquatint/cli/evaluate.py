@@ -118,7 +118,8 @@ def _progress(quiet: bool) -> Iterator[_Report]:
         reason = (row.codec if outcome.status == "missing" else row.picture.path, outcome.error or "")
         if outcome.status in ("failed", "missing") and reason not in said:
             said.add(reason)
-            say(f"aquatint: error: {printable(row.picture.path)}, {row.codec} at {row.target_bpp:g} bpp: {outcome.error}")
+            place = f"{printable(row.picture.path)}, {row.codec} at {row.target_bpp:g} bpp"
+            say(f"aquatint: error: {place}: {outcome.error}")
 
     if quiet or not sys.stderr.isatty():
 

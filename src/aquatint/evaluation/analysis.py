@@ -89,8 +89,8 @@ def difference(rows: Sequence[Row], anchor: str, test: str, metric: str) -> Diff
     values, skipped = [], {}
     for picture in readable(rows):
         try:
-            curves = [picture_curve(rows, codec, picture, metric) for codec in (anchor, test)]
-            values.append(bd_rate(*curves))
+            one, other = (picture_curve(rows, codec, picture, metric) for codec in (anchor, test))
+            values.append(bd_rate(one, other))
         except CurveError as error:
             skipped[picture] = str(error)
     return Difference(bootstrap(values) if values else None, skipped)
@@ -99,11 +99,8 @@ def difference(rows: Sequence[Row], anchor: str, test: str, metric: str) -> Diff
 def set_difference(sets: Sequence[SetRow], anchor: str, test: str, metric: str) -> Difference:
     """BD-rate by a metric on sets: one number for all pictures together, without an interval."""
     try:
-        curves = []
-        for codec in (anchor, test):
-            points = mean_curve([], sets, codec, metric)
-            curves.append(Curve(np.array([p.bpp for p in points]), np.array([p.value for p in points]), False))
-        return Difference(Estimate(bd_rate(*curves), None, None, 1), {})
+        one, other = (_curve(mean_curve([], sets, codec, metric), metric) for codec in (anchor, test))
+        return Difference(Estimate(bd_rate(one, other), None, None, 1), {})
     except CurveError as error:
         return Difference(None, {"all": str(error)})
 
@@ -114,9 +111,9 @@ def at_equal_bits(points: Sequence[Point], metric: str, bpp: float) -> float:
     Raises:
         CurveError: see `value_at`.
     """
-    curve = Curve(
-        np.array([point.bpp for point in points]),
-        np.array([point.value for point in points]),
-        METRICS[metric].higher_is_better,
-    )
-    return value_at(curve, bpp)
+    return value_at(_curve(points, metric), bpp)
+
+
+def _curve(points: Sequence[Point], metric: str) -> Curve:
+    bpp, values = [point.bpp for point in points], [point.value for point in points]
+    return Curve(np.array(bpp), np.array(values), METRICS[metric].higher_is_better)

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,7 @@ class Aquatint:
 
 @functools.cache
 def fingerprint(*patterns: str) -> str:
-    """Twelve hexadecimal digits of the code in some files of this package, so that results of other code are not reused."""
+    """Twelve hexadecimal digits of files of this package, so that results of other code are not reused."""
     package = Path(inspect.getfile(codecs)).parents[1]
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in package.glob(pattern)):

@@ -175,16 +175,14 @@ def _measure(job: Job, record: dict[str, Any]) -> Outcome:
 
 
 def _timed(function: Callable[[], Value]) -> tuple[Value, float]:
-    seconds = math.inf
-    total = 0.0
-    for _ in range(3):
+    """A function's value, and the seconds that it takes."""
+    times: list[float] = []
+    while True:
         start = time.perf_counter()
         value = function()
-        seconds = min(seconds, time.perf_counter() - start)
-        total += time.perf_counter() - start
-        if total > SHORT:
-            break
-    return value, seconds  # pyright: ignore[reportPossiblyUnbound]
+        times.append(time.perf_counter() - start)
+        if len(times) == 3 or sum(times) > SHORT:
+            return value, min(times)
 
 
 def _with_peak_memory(function: Callable[[], Value]) -> tuple[Value, float | None]:

@@ -18,7 +18,7 @@ from aquatint.evaluation.style import looks
 
 _SIZE = (5.2, 3.6)  # inches: a column of a page, and a half
 _PICTURES = 12  # at most in the picture of curves per photograph
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -119,9 +119,7 @@ def _arrow(metric: str) -> str:
     return f"{METRICS[metric].title} {'↑' if METRICS[metric].higher_is_better else '↓'}"
 
 
-def _means(
-    rows: Sequence[Row], sets: Sequence[SetRow], metric: str, baselines: Sequence[Baseline]
-) -> Any | None:
+def _means(rows: Sequence[Row], sets: Sequence[SetRow], metric: str, baselines: Sequence[Baseline]) -> Any | None:
     figure, axes = _axes("bits per pixel", _arrow(metric))
     rates: list[float] = []
     for codec, look in looks(analysis.names(rows)).items():
@@ -198,7 +196,9 @@ def _plane(rows: Sequence[Row], sets: Sequence[SetRow], distortion: str, percept
         values = [x[rate] for rate in shared], [y[rate] for rate in shared]
         axes.plot(*values, color=look.colour, marker=look.marker, linestyle=look.dashes, label=codec)
         for rate in shared:
-            axes.annotate(f"{rate:g}", (x[rate], y[rate]), (3, 3), textcoords="offset points", fontsize=6, color="#555555")
+            axes.annotate(
+                f"{rate:g}", (x[rate], y[rate]), (3, 3), textcoords="offset points", fontsize=6, color="#555555"
+            )
     if not drawn:
         return None
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

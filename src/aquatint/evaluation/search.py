@@ -73,12 +73,13 @@ def check_reach(bits: float, wanted: float) -> None:
 
 
 class Searched(ABC):
-    """A codec that knows qualities but no rates."""
+    """A codec that knows qualities but no rates.
 
-    @property
-    @abstractmethod
-    def qualities(self) -> Sequence[float]:
-        """All settings, in order of growing files."""
+    Attributes:
+        qualities: all settings, in order of growing files.
+    """
+
+    qualities: Sequence[float]
 
     @abstractmethod
     def encode_at(self, pixels: np.ndarray, quality: float, threads: int) -> bytes:

@@ -1,4 +1,7 @@
-"""The rows of a run as files: JSON Lines, CSV, and Parquet where pyarrow is installed. docs/evaluation.md has the schema."""
+"""The rows of a run as files: JSON Lines, CSV, and Parquet where pyarrow is installed.
+
+The columns are described in docs/evaluation.md.
+"""
 
 from __future__ import annotations
 

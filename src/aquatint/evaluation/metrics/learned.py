@@ -15,7 +15,6 @@ from aquatint.evaluation.metrics.mobilenet import MobileNet
 from aquatint.evaluation.metrics.patches import Network
 from aquatint.perception import weights
 from aquatint.perception.dists import DISTS, STRIDES
-from aquatint.perception.lpips import LPIPS
 from aquatint.perception.tiles import Tile, tiles
 
 SMALLEST_SIDE = 32  # below it the coarsest maps of some backbone are empty

@@ -200,9 +200,7 @@ def _crops(plan: Run, rows: Sequence[Row], picture: str) -> dict[str, Any]:
     return found
 
 
-def _difference(
-    rows: Sequence[Row], sets: Sequence[SetRow], anchor: str, codec: str, metric: str
-) -> dict[str, Any]:
+def _difference(rows: Sequence[Row], sets: Sequence[SetRow], anchor: str, codec: str, metric: str) -> dict[str, Any]:
     if METRICS[metric].on_sets:
         result = analysis.set_difference(sets, anchor, codec, metric)
     else:
