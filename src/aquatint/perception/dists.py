@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aquatint.perception.backbones import vgg16
+
 _CONSTANT = 1e-6  # keeps both similarities stable where activations vanish
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
-# Convolutions of VGG16 between two taps, by their place in torchvision's list of layers.
-_STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-STRIDES = (1, 1, 2, 4, 8, 16)
+STRIDES = (1, 1, 2, 4, 8, 16)  # of the image itself and of the maps of VGG16
 
 
 class DISTS:
@@ -49,16 +48,7 @@ class DISTS:
         return 1 - (self._alpha * texture + self._beta * structure).sum(1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
-        h = (images - mean) / deviation
-        found = [images]
-        for stage, layers in enumerate(_STAGES):
-            if stage > 0:
-                h = _pool(h)
-            for k in layers:
-                h = F.relu(F.conv2d(h, self._vgg[f"features.{k}.weight"], self._vgg[f"features.{k}.bias"], padding=1))
-            found.append(h)
-        return found
+        return [images, *vgg16(self._vgg, images, pool=_pool)]
 
 
 def _pool(x: Tensor) -> Tensor:

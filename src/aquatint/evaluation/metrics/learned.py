@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from aquatint.errors import ImageError
 from aquatint.evaluation.metrics.inception import Inception
 from aquatint.evaluation.metrics.mobilenet import MobileNet
 from aquatint.evaluation.metrics.patches import Network
-from aquatint.perception import weights
+from aquatint.perception import backbones, weights
 from aquatint.perception.dists import DISTS, STRIDES
 from aquatint.perception.lpips import LPIPS
 from aquatint.perception.tiles import Tile, tiles
@@ -61,6 +61,19 @@ def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
 def network(name: str, device: str) -> Network:
     """The network of a metric on sets: "inception" or "mobilenet_v2"."""
     return {"inception": Inception, "mobilenet_v2": MobileNet}[name](weights.load(name), device)
+
+
+@cache
+def _lpips(net: str, device: str) -> tuple[LPIPS, tuple[int, ...]]:
+    """LPIPS with a backbone, and the strides of its maps."""
+    name, backbone, strides = {
+        "alex": ("alexnet", backbones.alexnet, (4, 8, 16, 16, 16)),
+        "squeeze": ("squeezenet1_1", backbones.squeezenet, (2, 4, 8, 16, 16, 16, 16)),
+        "vgg": ("vgg16", backbones.vgg16, (1, 2, 4, 8, 16)),
+    }[net]
+    heads = _on(device, weights.load(f"lpips-{net}"))
+    layers = [heads[f"lin{k}.model.1.weight"] for k in range(len(strides))]
+    return LPIPS(partial(backbone, _on(device, weights.load(name))), layers), strides
 
 
 @cache
