@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,11 @@ from aquatint.evaluation.metrics import METRICS, fidelity, frechet, measure, mea
 from aquatint.evaluation.metrics.ssimulacra import ssimulacra2
 
 RANDOM = np.random.default_rng(7)
+
+with suppress(ImportError):
+    import torch
+
+    torch.set_num_threads(1)  # the pictures are small
 
 
 def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -56,7 +62,7 @@ def test_psnr_is_that_of_the_definition(coffee: np.ndarray, worse: np.ndarray) -
 def test_ms_ssim_agrees_with_another_implementation(
     coffee: np.ndarray, worse: np.ndarray, size: tuple[int, int]
 ) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     other = pytest.importorskip("pytorch_msssim")
     # Where a side is odd at some scale that package pads with zeros; these two sides stay even.
     height, width = (side // 16 * 16 for side in size)
@@ -178,8 +184,6 @@ def random_network(net: str):  # type: ignore[no-untyped-def]
 
 def pair(height: int, width: int):  # type: ignore[no-untyped-def]
     """Two images (1, 3, H, W) in [0, 1], the second a noisy version of the first."""
-    import torch
-
     generator = torch.Generator().manual_seed(2)
     x = torch.rand(1, 3, height, width, generator=generator)
     return x, (x + 0.2 * torch.rand(x.shape, generator=generator)).clamp(0, 1)
@@ -216,7 +220,7 @@ def test_lpips_agrees_with_torchmetrics(monkeypatch: pytest.MonkeyPatch, net: st
 
 
 def test_dists_agrees_with_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     other = pytest.importorskip("torchmetrics.functional.image.dists")
     from aquatint.perception.dists import DISTS
 
@@ -250,22 +254,20 @@ def test_tiles_change_no_value(monkeypatch: pytest.MonkeyPatch, weights_dir: Pat
 
     model = random_dists()
     monkeypatch.setattr(learned, "_dists", lambda device: model)
-    cases = ((400, 333, partial(learned.lpips, "squeeze")), (393, 35, learned.dists))
+    cases = ((330, 270, partial(learned.lpips, "squeeze")), (393, 35, learned.dists))
     for height, width, function in cases:
         reference = np.ascontiguousarray(coffee[:height, :width])
         distorted = jpeg(reference, 20)
         values = []
-        for side, count in ((64, 6), (4096, 1)):
+        for side, count in ((64, 5), (4096, 1)):
             monkeypatch.setattr(tiles, "SIDE", side)
             assert len(list(tiles.tiles(height, width))) >= count
             values.append(function(reference, distorted, "cpu"))
         assert values[0] == pytest.approx(values[1], rel=1e-5)
-        assert values[0] > 0.01
+        assert values[0] > 1e-3
 
 
 def random_dists():  # type: ignore[no-untyped-def]
-    import torch
-
     from aquatint.perception.dists import DISTS
 
     tensors = {f"features.{name}": tensor for name, tensor in random_network("vgg").state_dict().items()}
@@ -287,7 +289,7 @@ def test_tiles_cover_a_side_once(length: int) -> None:
 
 
 def test_mobilenet_recognises_what_it_should(weights_dir: Path) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     data = pytest.importorskip("skimage.data")
     from aquatint.evaluation.metrics import learned
 
@@ -304,7 +306,7 @@ def test_mobilenet_recognises_what_it_should(weights_dir: Path) -> None:
 
 
 def test_inception_agrees_with_torch_fidelity(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     other = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     from aquatint.evaluation.metrics.inception import Inception
 
@@ -369,7 +371,7 @@ def test_the_frechet_distance_is_that_of_the_definition() -> None:
 
 
 def test_the_frechet_distance_agrees_with_torchmetrics() -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     fid = pytest.importorskip("torchmetrics.image.fid")
     x, y = RANDOM.normal(size=(200, 32)), RANDOM.gamma(2, size=(150, 32))
     moments = [torch.from_numpy(part) for z in (x, y) for part in (z.mean(0), np.cov(z.T))]
@@ -377,7 +379,7 @@ def test_the_frechet_distance_agrees_with_torchmetrics() -> None:
 
 
 def test_the_kernel_distance_agrees_with_torchmetrics() -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     kid = pytest.importorskip("torchmetrics.image.kid")
     x, y = RANDOM.normal(size=(200, 32)), RANDOM.gamma(2, size=(200, 32))
     expected = kid.poly_mmd(torch.from_numpy(x), torch.from_numpy(y)).item()
