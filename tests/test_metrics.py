@@ -107,7 +107,9 @@ def test_ssimulacra2_is_that_of_its_package(tmp_path: Path, coffee: np.ndarray, 
 
 
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.on_sets])
-def test_directions_are_right(coffee: np.ndarray, name: str) -> None:
+def test_directions_are_right(request: pytest.FixtureRequest, coffee: np.ndarray, name: str) -> None:
+    if METRICS[name].weights:
+        request.getfixturevalue("weights_dir")
     if (lack := missing(name)) is not None:
         pytest.skip(lack)
     photo = coffee[100:300, 200:400]
