@@ -250,6 +250,11 @@ def test_lpips_has_its_published_values(weights_dir: Path) -> None:
     assert value["lpips-squeeze"] == pytest.approx(0.2423, abs=1e-4)
 
 
+def test_a_device_that_is_not_there_is_wrong_usage(weights_dir: Path, coffee: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="device 'abacus' cannot be used: "):
+        measure(coffee, coffee, ["lpips-squeeze"], device="abacus")
+
+
 def test_tiles_change_no_value(monkeypatch: pytest.MonkeyPatch, weights_dir: Path, coffee: np.ndarray) -> None:
     from aquatint.evaluation.metrics import learned
     from aquatint.perception import tiles

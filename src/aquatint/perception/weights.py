@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +107,6 @@ def _file(source: Source) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-@cache
 def _read(file: Path) -> dict[str, Tensor]:
     import torch
     from safetensors import SafetensorError
