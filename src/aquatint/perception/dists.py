@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aquatint.perception.backbones import vgg16
+
 _CONSTANT = 1e-6  # keeps both similarities stable where activations vanish
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
-# Convolutions of VGG16 between two taps, by their place in torchvision's list of layers.
-_STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-STRIDES = (1, 1, 2, 4, 8, 16)
+STRIDES = (1, 1, 2, 4, 8, 16)  # of the image itself and of the maps of VGG16
 
 
 class DISTS:
@@ -34,14 +33,14 @@ class DISTS:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances (N,) of images (N, 3, H, W), sRGB in [0, 1]; 0 for equal ones, at most 1."""
-        return self.distance([moments.mean((3, 4)) for moments in self.moments(x, y)])
+        return self.distance([moments(a, b) / a[0, 0].numel() for a, b in self.maps(x, y)])
 
-    def moments(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        """Per map and position x, y, x^2, y^2 and xy, as (5, N, C, h, w): `distance` wants their means."""
-        return [torch.stack([a, b, a * a, b * b, a * b]) for a, b in zip(self._maps(x), self._maps(y), strict=True)]
+    def maps(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What is compared: maps (N, C, h, w) of both images, with `STRIDES`."""
+        return list(zip(self._maps(x), self._maps(y), strict=True))
 
     def distance(self, moments: Sequence[Tensor]) -> Tensor:
-        """Distances (N,) from the mean moments (5, N, C) of each map."""
+        """Distances (N,) from the means (5, N, C) of the `moments` of each map."""
         mean_x, mean_y, square_x, square_y, product = torch.cat(list(moments), dim=2)
         texture = (2 * mean_x * mean_y + _CONSTANT) / (mean_x**2 + mean_y**2 + _CONSTANT)
         variances = (square_x - mean_x**2).clamp_min(0) + (square_y - mean_y**2).clamp_min(0)  # rounding may go below
@@ -49,16 +48,12 @@ class DISTS:
         return 1 - (self._alpha * texture + self._beta * structure).sum(1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
-        h = (images - mean) / deviation
-        found = [images]
-        for stage, layers in enumerate(_STAGES):
-            if stage > 0:
-                h = _pool(h)
-            for k in layers:
-                h = F.relu(F.conv2d(h, self._vgg[f"features.{k}.weight"], self._vgg[f"features.{k}.bias"], padding=1))
-            found.append(h)
-        return found
+        return [images, *vgg16(self._vgg, images, pool=_pool)]
+
+
+def moments(a: Tensor, b: Tensor) -> Tensor:
+    """Sums over positions of a, b, a^2, b^2 and ab, (5, N, C), of two maps (N, C, h, w)."""
+    return torch.stack([product.sum((2, 3)) for product in (a, b, a * a, b * b, a * b)])
 
 
 def _pool(x: Tensor) -> Tensor:

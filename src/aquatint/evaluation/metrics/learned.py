@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aquatint.errors import ImageError
+from aquatint.errors import ImageError, UsageError
 from aquatint.evaluation.metrics.inception import Inception
 from aquatint.evaluation.metrics.mobilenet import MobileNet
 from aquatint.evaluation.metrics.patches import Network
-from aquatint.perception import weights
-from aquatint.perception.dists import DISTS, STRIDES
+from aquatint.perception import backbones, weights
+from aquatint.perception.dists import DISTS, STRIDES, moments
+from aquatint.perception.lpips import LPIPS
 from aquatint.perception.tiles import Tile, tiles
 
 SMALLEST_SIDE = 32  # below it the coarsest maps of some backbone are empty
@@ -48,10 +49,10 @@ def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
     sums: list[Tensor | float] = [0.0] * len(STRIDES)
     counts = [0] * len(STRIDES)
     for tile, x, y in _tiles(reference, distorted, device, name="DISTS"):
-        for k, (moments, stride) in enumerate(zip(model.moments(x, y), STRIDES, strict=True)):
-            part = moments[(..., *tile.inside(stride))]
-            sums[k] = sums[k] + part.sum((3, 4), dtype=torch.float64)
-            counts[k] += part.shape[3] * part.shape[4]
+        for k, (maps, stride) in enumerate(zip(model.maps(x, y), STRIDES, strict=True)):
+            a, b = (values[(..., *tile.inside(stride))] for values in maps)
+            sums[k] = sums[k] + moments(a, b).double()
+            counts[k] += a[0, 0].numel()
     means = [torch.as_tensor(total) / count for total, count in zip(sums, counts, strict=True)]
     return model.distance(means).item()
 
@@ -59,13 +60,32 @@ def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
 @cache
 def network(name: str, device: str) -> Network:
     """The network of a metric on sets: "inception" or "mobilenet_v2"."""
-    return {"inception": Inception, "mobilenet_v2": MobileNet}[name](weights.load(name), device)
+    return {"inception": Inception, "mobilenet_v2": MobileNet}[name](_on(device, weights.load(name)), device)
+
+
+@cache
+def _lpips(net: str, device: str) -> tuple[LPIPS, tuple[int, ...]]:
+    """LPIPS with a backbone, and the strides of its maps."""
+    name, backbone, strides = {
+        "alex": ("alexnet", backbones.alexnet, (4, 8, 16, 16, 16)),
+        "squeeze": ("squeezenet1_1", backbones.squeezenet, (2, 4, 8, 16, 16, 16, 16)),
+        "vgg": ("vgg16", backbones.vgg16, (1, 2, 4, 8, 16)),
+    }[net]
+    heads = _on(device, weights.load(f"lpips-{net}"))
+    layers = [heads[f"lin{k}.model.1.weight"] for k in range(len(strides))]
+    return LPIPS(partial(backbone, _backbone(name, device)), layers), strides
 
 
 @cache
 def _dists(device: str) -> DISTS:
     tensors = _on(device, weights.load("dists"))
-    return DISTS(_on(device, weights.load("vgg16")), tensors["alpha"], tensors["beta"])
+    return DISTS(_backbone("vgg16", device), tensors["alpha"], tensors["beta"])
+
+
+@cache
+def _backbone(name: str, device: str) -> dict[str, Tensor]:
+    """The tensors of a network without its classifier, which for VGG16 is nine tenths of the file."""
+    return _on(device, {key: tensor for key, tensor in weights.load(name).items() if key.startswith("features.")})
 
 
 def _tiles(
@@ -83,4 +103,7 @@ def _tiles(
 
 
 def _on(device: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.float().to(device) for name, tensor in tensors.items()}
+    try:
+        return {name: tensor.float().to(device) for name, tensor in tensors.items()}
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
+        raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

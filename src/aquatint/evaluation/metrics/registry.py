@@ -73,7 +73,7 @@ def _catalogue() -> dict[str, Metric]:
             False,
             _learned("lpips", net),
             packages=torch,
-            weights=(backbones[net], "lpips"),
+            weights=(backbones[net], f"lpips-{net}"),
         )
         for net, title in lpips.items()
     ]
@@ -129,10 +129,7 @@ def missing(name: str) -> str | None:
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed: pip install 'aquatint[metrics]'"
     if metric.weights:
-        try:
-            from aquatint.perception import weights
-        except ImportError:
-            return "the module of weights is not there yet"
+        from aquatint.perception import weights
 
         for file in metric.weights:
             if (lack := weights.missing(file)) is not None:
