@@ -202,7 +202,8 @@ def test_equal_pictures_have_no_finite_psnr(pictures: list[Path], tmp_path: Path
 def test_tables_hold_every_row(pictures: list[Path], tmp_path: Path) -> None:
     run = plan(pictures, tmp_path, Coarse())
     rows = runner.run(run)
-    tables.write(run.folder, rows, [], run.metrics)
+    written = tables.write(run.folder, rows, [], run.metrics, anchor="coarse")
+    assert {"results.csv", "results.jsonl", "differences.csv", "differences.jsonl"} <= set(written)
     lines = [json.loads(line) for line in (run.folder / "results.jsonl").read_text().splitlines()]
     with (run.folder / "results.csv").open(newline="") as file:
         cells = list(csv.DictReader(file))
@@ -241,14 +242,16 @@ def test_mean_curves_need_all_pictures(pictures: list[Path], tmp_path: Path) -> 
 
 def test_differences_are_means_over_pictures(pictures: list[Path], tmp_path: Path) -> None:
     rows = runner.run(plan(pictures, tmp_path, Coarse(), Coarse("noisy", noise=6), rates=[1, 2, 3]))
-    result = analysis.difference(rows, "coarse", "noisy", "psnr")
-    assert result.estimate is not None
-    assert result.estimate.count == 2
-    assert 0 < result.estimate.low <= result.estimate.mean <= result.estimate.high  # type: ignore[operator]
-    assert analysis.difference(rows, "coarse", "coarse", "psnr").estimate.mean == pytest.approx(0)  # type: ignore[union-attr]
+    result = analysis.difference(rows, [], "coarse", "noisy", "psnr")
+    assert result.rate is not None
+    assert result.metric is not None
+    assert result.rate.count == 2
+    assert 0 < result.rate.low <= result.rate.mean <= result.rate.high  # type: ignore[operator]
+    assert result.metric.mean < 0
+    assert analysis.difference(rows, [], "coarse", "coarse", "psnr").rate.mean == pytest.approx(0)  # type: ignore[union-attr]
     few = [row for row in rows if row.target_bpp == 1]
-    result = analysis.difference(few, "coarse", "noisy", "psnr")
-    assert result.estimate is None
+    result = analysis.difference(few, [], "coarse", "noisy", "psnr")
+    assert result.rate is None
     assert set(result.skipped) == {"one", "two"}
     with pytest.raises(CurveError):
         analysis.at_equal_bits(analysis.mean_curve(few, [], "coarse", "psnr"), "psnr", 2)
@@ -333,3 +336,12 @@ def test_a_run_that_is_killed_continues(pictures: list[Path], tmp_path: Path) ->
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
     assert len(list(out.glob("jobs/*/record.json"))) == 4
     assert (out / "report" / "index.html").exists()
+
+
+def test_parquet_holds_the_same(pictures: list[Path], tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    run = plan(pictures, tmp_path, Coarse(), Absent("absent"))
+    written = tables.write(run.folder, runner.run(run), [], run.metrics, anchor="coarse")
+    assert "results.parquet" in written
+    lines = [json.loads(line) for line in (run.folder / "results.jsonl").read_text().splitlines()]
+    assert parquet.read_table(run.folder / "results.parquet").to_pylist() == lines

@@ -67,7 +67,7 @@ def evaluate(
         with _progress(quiet) as progress:
             rows.extend(runner.run(plan, progress))
         sets = runner.measure_sets(plan, rows)
-        tables.write(plan.folder, rows, sets, plan.metrics)
+        written = tables.write(plan.folder, rows, sets, plan.metrics, anchor=base)
         drawn = plots.draw(plan.folder / "plots", rows, sets, plan.metrics, curves)
         page = report.build(
             plan.folder / "report",
@@ -78,6 +78,7 @@ def evaluate(
             command=shlex.join(["aquatint", *sys.argv[1:]]),
             baselines=curves,
             plots=drawn,
+            tables=written,
         )
         if not quiet:
             say(f"{page}: {len(rows)} results, {sum(row.ok for row in rows)} of them pictures")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from aquatint.evaluation.curves import Curve, CurveError, bd_rate, value_at
+from aquatint.evaluation.curves import Curve, CurveError, bd_metric, bd_rate, value_at
 from aquatint.evaluation.metrics import METRICS
 from aquatint.evaluation.runner import Row, SetRow
 from aquatint.evaluation.statistics import Estimate, bootstrap
@@ -29,14 +31,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean BD-rate of a codec over pictures.
+    """The mean Bjontegaard differences of a codec over pictures.
 
     Attributes:
-        estimate: in percent; None if no picture gave a number.
-        skipped: names of the pictures that gave none, with reasons.
+        rate: BD-rate in percent; None if no picture gave a number.
+        metric: BD-metric in the metric's unit, likewise.
+        skipped: names of the pictures that gave no BD-rate, with reasons.
     """
 
-    estimate: Estimate | None
+    rate: Estimate | None
+    metric: Estimate | None
     skipped: Mapping[str, str]
 
 
@@ -84,25 +88,27 @@ def picture_curve(rows: Sequence[Row], codec: str, picture: str, metric: str) ->
     return Curve(bpp, values, METRICS[metric].higher_is_better)
 
 
-def difference(rows: Sequence[Row], anchor: str, test: str, metric: str) -> Difference:
-    """BD-rate of a codec against another: per picture, then the mean with its interval over pictures."""
-    values, skipped = [], {}
-    for picture in readable(rows):
+def difference(rows: Sequence[Row], sets: Sequence[SetRow], anchor: str, test: str, metric: str) -> Difference:
+    """How a codec differs from another: per picture, then the mean with its interval over pictures.
+
+    A metric on sets has one curve for all pictures together, and so no interval.
+    """
+    if METRICS[metric].on_sets:
+        pairs = {"all": tuple(partial(_set_curve, sets, codec, metric) for codec in (anchor, test))}
+    else:
+        pairs = {
+            picture: tuple(partial(picture_curve, rows, codec, picture, metric) for codec in (anchor, test))
+            for picture in readable(rows)
+        }
+    rates, metrics, skipped = [], [], {}
+    for picture, (one, other) in pairs.items():
+        with suppress(CurveError):  # says the same as that of the rate, or less
+            metrics.append(bd_metric(one(), other()))
         try:
-            one, other = (picture_curve(rows, codec, picture, metric) for codec in (anchor, test))
-            values.append(bd_rate(one, other))
+            rates.append(bd_rate(one(), other()))
         except CurveError as error:
             skipped[picture] = str(error)
-    return Difference(bootstrap(values) if values else None, skipped)
-
-
-def set_difference(sets: Sequence[SetRow], anchor: str, test: str, metric: str) -> Difference:
-    """BD-rate by a metric on sets: one number for all pictures together, without an interval."""
-    try:
-        one, other = (_curve(mean_curve([], sets, codec, metric), metric) for codec in (anchor, test))
-        return Difference(Estimate(bd_rate(one, other), None, None, 1), {})
-    except CurveError as error:
-        return Difference(None, {"all": str(error)})
+    return Difference(bootstrap(rates) if rates else None, bootstrap(metrics) if metrics else None, skipped)
 
 
 def at_equal_bits(points: Sequence[Point], metric: str, bpp: float) -> float:
@@ -112,6 +118,10 @@ def at_equal_bits(points: Sequence[Point], metric: str, bpp: float) -> float:
         CurveError: see `value_at`.
     """
     return value_at(_curve(points, metric), bpp)
+
+
+def _set_curve(sets: Sequence[SetRow], codec: str, metric: str) -> Curve:
+    return _curve(mean_curve([], sets, codec, metric), metric)
 
 
 def _curve(points: Sequence[Point], metric: str) -> Curve:

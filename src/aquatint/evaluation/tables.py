@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aquatint.evaluation import originals
+from aquatint.evaluation import analysis, originals
 from aquatint.evaluation.runner import Row, SetRow
 
 _MEASURED = (
@@ -51,13 +51,21 @@ def flat(row: Row, metrics: Sequence[str], folder: Path) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, rows: Sequence[Row], sets: Sequence[SetRow], metrics: Sequence[str]) -> None:
-    """Writes results.* and, if there are metrics on sets, sets.* into a folder.
+def write(
+    folder: Path, rows: Sequence[Row], sets: Sequence[SetRow], metrics: Sequence[str], *, anchor: str
+) -> list[str]:
+    """Writes results.*, differences.* and, if there are metrics on sets, sets.* into a folder; the names of the files.
+
+    Arguments:
+        folder: exists.
+        rows, sets, metrics: of a run.
+        anchor: the codec that the others are compared with.
 
     Raises:
         OSError: the disk is full or the folder cannot be written to.
     """
-    _write(folder / "results", [flat(row, metrics, folder) for row in rows])
+    names = _write(folder / "results", [flat(row, metrics, folder) for row in rows])
+    names += _write(folder / "differences", _differences(rows, sets, metrics, anchor))
     if sets:
         flat_sets = [
             {
@@ -70,10 +78,31 @@ def write(folder: Path, rows: Sequence[Row], sets: Sequence[SetRow], metrics: Se
             }
             for row in sets
         ]
-        _write(folder / "sets", flat_sets)
+        names += _write(folder / "sets", flat_sets)
+    return names
 
 
-def _write(stem: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _differences(
+    rows: Sequence[Row], sets: Sequence[SetRow], metrics: Sequence[str], anchor: str
+) -> list[dict[str, Any]]:
+    lines = []
+    for metric in metrics:
+        for codec in analysis.names(rows):
+            found = analysis.difference(rows, sets, anchor, codec, metric)
+            line: dict[str, Any] = {"anchor": anchor, "codec": codec, "metric": metric}
+            for name, estimate in (("bd_rate", found.rate), ("bd_metric", found.metric)):
+                line |= {
+                    name: estimate and estimate.mean,
+                    f"{name}_low": estimate and estimate.low,
+                    f"{name}_high": estimate and estimate.high,
+                }
+            reasons = "; ".join(f"{picture}: {reason}" for picture, reason in found.skipped.items())
+            lines.append(line | {"pictures": found.rate.count if found.rate else 0, "error": reasons or None})
+    return lines
+
+
+def _write(stem: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Writes a table in all forms; the names of the files."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     originals.write(stem.with_suffix(".jsonl"), lines.encode())
@@ -82,9 +111,12 @@ def _write(stem: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     originals.write(stem.with_suffix(".csv"), out.getvalue().encode())
+    names = [f"{stem.name}.jsonl", f"{stem.name}.csv"]
     if importlib.util.find_spec("pyarrow") is not None:
         import pyarrow  # pyright: ignore[reportMissingImports]
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
 
         table = pyarrow.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows])
         parquet.write_table(table, stem.with_suffix(".parquet"))
+        names.append(f"{stem.name}.parquet")
+    return names

@@ -34,6 +34,7 @@ def build(
     command: str,
     baselines: Sequence[Baseline] = (),
     plots: Sequence[str] = (),
+    tables: Sequence[str] = (),
 ) -> Path:
     """Writes the report into a folder; the path of its page.
 
@@ -46,6 +47,7 @@ def build(
         command: that made the run.
         baselines: published curves.
         plots: names of pictures in the run's folder `plots`.
+        tables: names of files in the run's folder.
 
     Raises:
         OSError: the disk is full or the folder cannot be written to.
@@ -65,9 +67,9 @@ def build(
         for extension in ("svg", "png"):
             (folder / "plots").mkdir(exist_ok=True)
             _link(plan.folder / "plots" / f"{name}.{extension}", folder / "plots" / f"{name}.{extension}")
-    for table in sorted(plan.folder.glob("results.*")) + sorted(plan.folder.glob("sets.*")):
-        _link(table, folder / table.name)
-    content = facts(plan, rows, sets, anchor=anchor, command=command, baselines=baselines, plots=plots)
+    for name in tables:
+        _link(plan.folder / name, folder / name)
+    content = facts(plan, rows, sets, anchor=anchor, command=command, baselines=baselines, plots=plots, tables=tables)
     # A script, for a page from file:// may not read other files.
     (folder / "data.js").write_text(f"const DATA = {json.dumps(content)};\n", "utf-8")
     return folder / "index.html"
@@ -82,6 +84,7 @@ def facts(
     command: str,
     baselines: Sequence[Baseline],
     plots: Sequence[str],
+    tables: Sequence[str],
 ) -> dict[str, Any]:
     """All that the page shows, fit for JSON."""
     codecs = analysis.names(rows)
@@ -129,7 +132,11 @@ def facts(
             for metric in plan.metrics
         },
         "differences": {
-            metric: {codec: _difference(rows, sets, anchor, codec, metric) for codec in codecs if codec != anchor}
+            metric: {
+                codec: asdict(analysis.difference(rows, sets, anchor, codec, metric))
+                for codec in codecs
+                if codec != anchor
+            }
             for metric in plan.metrics
         },
         "equal_bits": {metric: _equal_bits(plan, rows, sets, codecs, metric) for metric in plan.metrics},
@@ -143,7 +150,7 @@ def facts(
             for item in baselines
         ],
         "plots": list(plots),
-        "tables": [path.name for path in sorted(plan.folder.glob("results.*")) + sorted(plan.folder.glob("sets.*"))],
+        "tables": list(tables),
     }
 
 
@@ -198,14 +205,6 @@ def _crops(plan: Run, rows: Sequence[Row], picture: str) -> dict[str, Any]:
             decoded = {row.codec: originals.load_png(row.folder / jobs.DECODED) for row in chosen if row.folder}
             found[f"{rate:g}"] = [asdict(crop) for crop in crops.find(original, decoded)]
     return found
-
-
-def _difference(rows: Sequence[Row], sets: Sequence[SetRow], anchor: str, codec: str, metric: str) -> dict[str, Any]:
-    if METRICS[metric].on_sets:
-        result = analysis.set_difference(sets, anchor, codec, metric)
-    else:
-        result = analysis.difference(rows, anchor, codec, metric)
-    return {"estimate": asdict(result.estimate) if result.estimate else None, "skipped": dict(result.skipped)}
 
 
 def _equal_bits(

@@ -33,7 +33,7 @@
       "if not all of them have overlapping, monotone curves.";
     const count = DATA.pictures.filter(picture => picture.file).length;
     const rows = others.map(codec => [codecCell(codec), ...metrics.map(metric => {
-      const { estimate, skipped } = DATA.differences[metric.name][codec.name];
+      const { rate: estimate, metric: gain, skipped } = DATA.differences[metric.name][codec.name];
       if (!estimate) {
         const cell = element("td", "–");
         cell.title = [...new Set(Object.values(skipped))].join("; ");
@@ -45,6 +45,7 @@
       const parts = estimate.low === null ? [] : [`${sign(estimate.low)} to ${sign(estimate.high)}`];
       if (!metric.sets && estimate.count < count) parts.push(`(${estimate.count})`);
       cell.append(element("br"), element("small", parts.join(" ")));
+      if (gain) cell.title = `at equal bits ${gain.mean > 0 ? "+" : "−"}${Chart.text(Math.abs(gain.mean))} ${metric.title}`;
       return cell;
     })]);
     table($("saved"), ["", ...metrics.map(metric => metric.title.replace(/ \[.*\]/, ""))], rows);
