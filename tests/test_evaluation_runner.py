@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from aquatint.cli import app
 from aquatint.errors import UsageError
-from aquatint.evaluation import analysis, coders, jobs, originals, runner, tables
+from aquatint.evaluation import analysis, coders, jobs, originals, pool, runner, tables
 from aquatint.evaluation.curves import CurveError
 from aquatint.evaluation.runner import Run
 
@@ -345,3 +346,29 @@ def test_parquet_holds_the_same(pictures: list[Path], tmp_path: Path) -> None:
     assert "results.parquet" in written
     lines = [json.loads(line) for line in (run.folder / "results.jsonl").read_text().splitlines()]
     assert parquet.read_table(run.folder / "results.parquet").to_pylist() == lines
+
+
+# --- worker processes
+
+
+def double(number: int) -> int:
+    if number == 13:
+        os._exit(3)
+    return 2 * number
+
+
+def test_every_job_is_done_once_and_crashes_cost_only_theirs() -> None:
+    results = dict(pool.run(double, [*range(12), 13, 14], workers=3))
+    crash = results.pop(13)
+    assert results == {number: 2 * number for number in (*range(12), 14)}
+    assert isinstance(crash, pool.Crash)
+    assert str(crash) == "the process ended with status 3"
+    assert list(pool.run(double, [], workers=2)) == []
+    assert list(pool.run(double, [1], workers=5)) == [(1, 2)]
+
+
+def test_a_run_that_is_given_up_leaves_no_process() -> None:
+    results = pool.run(double, list(range(10)), workers=2)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert not [process for process in multiprocessing.active_children() if process.is_alive()]

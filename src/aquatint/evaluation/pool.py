@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
@@ -31,13 +32,14 @@ class _Worker(Generic[Job, Result]):
 
     def begin(self, job: Job) -> None:
         self.job = job
-        self.connection.send(job)
+        with suppress(BrokenPipeError):  # it has died already, as `end` will tell
+            self.connection.send(job)
 
     def end(self) -> Result | Crash:
         """What has come of the job."""
         try:
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self.process.join()
             return Crash(f"the process ended with {_cause(self.process.exitcode)}")
 
@@ -86,9 +88,9 @@ def _serve(connection: Connection, work: Callable[[Job], Result]) -> None:
     while True:
         try:
             job = connection.recv()
-        except EOFError:
+            connection.send(work(job))
+        except (EOFError, BrokenPipeError):  # the parent has gone
             return
-        connection.send(work(job))
 
 
 def _cause(status: int | None) -> str:
