@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[runner.Row]
         Image.fromarray(pixels).save(folder / f"{name}.png")
     (folder / "wreck.png").write_bytes(b"nothing")
     chosen = [Coarse(), Coarse("noisy", noise=8), Broken("broken"), Absent("absent")]
-    plan = Run(sorted(folder.glob("*.png")), chosen, [1, 2, 4], ["psnr", "ms-ssim"], folder / "out", workers=2)
+    plan = Run(sorted(folder.glob("*.png")), chosen, [1, 2, 4], ["psnr", "ms-ssim", "fid-mobilenet"], folder / "out", workers=2)
     return plan, runner.run(plan)
 
 

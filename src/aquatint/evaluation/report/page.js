@@ -26,17 +26,20 @@
 
   // --- tables
 
+  const change = value => `${value > 0 ? "+" : "−"}${Number(Math.abs(value).toPrecision(2))}`;
+
   function saved() {
     const others = codecs.filter(codec => codec.name !== DATA.anchor);
     $("saved-note").textContent = `BD-rate against ${DATA.anchor}: the change of the bits at equal quality, negative if ` +
       "fewer are needed. Mean over the pictures with its 95 % bootstrap interval; in brackets how many pictures it is of, " +
-      "if not all of them have overlapping, monotone curves.";
+      "if not all of them have overlapping, monotone curves. Where none has, the change of the metric itself.";
     const count = DATA.pictures.filter(picture => picture.file).length;
     const rows = others.map(codec => [codecCell(codec), ...metrics.map(metric => {
       const { rate: estimate, metric: gain, skipped } = DATA.differences[metric.name][codec.name];
       if (!estimate) {
         const cell = element("td", "–");
         cell.title = [...new Set(Object.values(skipped))].join("; ");
+        if (gain) cell.append(element("br"), element("small", `${change(gain.mean)} at equal bits`));
         return cell;
       }
       const sign = value => `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;
@@ -45,7 +48,7 @@
       const parts = estimate.low === null ? [] : [`${sign(estimate.low)} to ${sign(estimate.high)}`];
       if (!metric.sets && estimate.count < count) parts.push(`(${estimate.count})`);
       cell.append(element("br"), element("small", parts.join(" ")));
-      if (gain) cell.title = `at equal bits ${gain.mean > 0 ? "+" : "−"}${Chart.text(Math.abs(gain.mean))} ${metric.title}`;
+      if (gain) cell.title = `${change(gain.mean)} at equal bits`;
       return cell;
     })]);
     table($("saved"), ["", ...metrics.map(metric => metric.title.replace(/ \[.*\]/, ""))], rows);

@@ -137,7 +137,7 @@ const Viewer = (() => {
     if (codec === ORIGINAL) return;
     if (!found || !found.file) { box.append(found ? found.status : ""); return; }
     const values = DATA.metrics.filter(metric => !metric.sets && found.metrics[metric.name] !== null)
-      .slice(0, 4).map(metric => `${metric.title.replace(/ \[.*\]/, "")} ${Chart.text(found.metrics[metric.name])}`);
+      .slice(0, 4).map(metric => `${metric.title.replace(/ [[(].*/, "")} ${Chart.text(found.metrics[metric.name])}`);
     const more = document.createElement("span");
     more.className = "more";
     more.textContent = ["", `${found.bytes.toLocaleString("en")} bytes`, ...values].join(" · ");
