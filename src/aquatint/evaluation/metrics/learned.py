@@ -21,6 +21,7 @@ from aquatint.perception.tiles import Tile, tiles
 SMALLEST_SIDE = 32  # below it the coarsest maps of some backbone are empty
 
 
+@torch.inference_mode()
 def lpips(net: str, reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
     """LPIPS 0.1 of two pictures at full size, 0 for equal ones.
 
@@ -43,6 +44,7 @@ def lpips(net: str, reference: np.ndarray, distorted: np.ndarray, device: str) -
     return float(np.sum(sums / counts))
 
 
+@torch.inference_mode()
 def dists(reference: np.ndarray, distorted: np.ndarray, device: str) -> float:
     """DISTS of two pictures at full size, 0 for equal ones; arguments and errors as of `lpips`."""
     model = _dists(device)
@@ -95,11 +97,10 @@ def _tiles(
     height, width = reference.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise ImageError(f"{name} needs sides of at least {SMALLEST_SIDE} pixels, not {width}x{height}")
-    with torch.inference_mode():
-        for tile in tiles(height, width):
-            crops = (np.ascontiguousarray(picture[tile.rows, tile.columns]) for picture in (reference, distorted))
-            x, y = (torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 255 for crop in crops)
-            yield tile, x, y
+    for tile in tiles(height, width):
+        crops = (np.ascontiguousarray(picture[tile.rows, tile.columns]) for picture in (reference, distorted))
+        x, y = (torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 255 for crop in crops)
+        yield tile, x, y
 
 
 def _on(device: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
