@@ -452,9 +452,9 @@ def test_progress_is_shown_on_a_terminal_only(folder: Path, monkeypatch: pytest.
 
 
 def test_time_left_without_an_estimate() -> None:
-    assert terminal._clock(float("inf")) == "-:--"
-    assert terminal._clock(-0.1) == "0:00"
-    assert terminal._clock(59.7) == "1:00"
+    assert terminal.clock(float("inf")) == "-:--"
+    assert terminal.clock(-0.1) == "0:00"
+    assert terminal.clock(59.7) == "1:00"
 
 
 # --- when things go wrong
@@ -545,7 +545,7 @@ def test_version() -> None:
 def test_every_option_is_documented() -> None:
     page = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert commands.keys() == {"encode", "decode", "info"}
+    assert commands.keys() == {"encode", "decode", "info", "metrics", "evaluate"}
     sections = dict(re.findall(r"^## aquatint (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
     for name, command in commands.items():
         for option in (option for parameter in command.params for option in parameter.opts if option.startswith("-")):

@@ -1,4 +1,5 @@
-"""The command line: `aquatint encode`, `aquatint decode` and `aquatint info`.
+"""The command line: `aquatint encode`, `aquatint decode`, `aquatint info`, `aquatint metrics` and
+`aquatint evaluate`.
 
 Every run pays for what is imported here, and a decode takes hardly longer than that: so the commands import the
 library, numpy and rich inside their functions, when they need them.
@@ -16,7 +17,9 @@ import typer
 
 from aquatint.cli.decode import decode
 from aquatint.cli.encode import encode
+from aquatint.cli.evaluate import evaluate
 from aquatint.cli.info import info
+from aquatint.cli.metrics import metrics
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +30,8 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(info)
+app.command()(metrics)
+app.command()(evaluate)
 
 
 def _print_version(wanted: bool) -> None:
