@@ -1,0 +1,170 @@
+"""Weights of trained networks: where their files are found, and how they get there.
+
+Files are looked for in a folder given as an argument, in the one that the environment variable AQUATINT_WEIGHTS names,
+and in the user's cache. Nothing is downloaded unasked:
+
+    python -m aquatint.perception.weights vgg16 squeezenet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from aquatint.errors import DependencyError, ModelMismatchError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class WeightsFile(NamedTuple):
+    """Where a file comes from, how its SHA-256 begins, and under which other names the same weights are accepted."""
+
+    url: str
+    sha256: str
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+
+# torchvision's files carry the beginning of their hash in their names.
+FILES = {
+    "vgg16": WeightsFile(_TORCHVISION + "vgg16-397923af.pth", "397923af"),
+    "vgg19": WeightsFile(
+        _TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", ("vgg19_conv1_1_to_conv3_4.safetensors",)
+    ),
+    "squeezenet": WeightsFile(
+        _TORCHVISION + "squeezenet1_1-b8a52dc0.pth", "b8a52dc0", ("squeezenet1_1_torchvision_fp16.safetensors",)
+    ),
+    "alexnet": WeightsFile(_TORCHVISION + "alexnet-owt-7be5be79.pth", "7be5be79"),
+}
+
+
+def cache_folder() -> Path:
+    """The folder of downloaded weights: aquatint/weights in $XDG_CACHE_HOME, which is ~/.cache if not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aquatint" / "weights"
+
+
+def find(name: str, folder: str | Path | None = None) -> Path:
+    """The file of a network's weights.
+
+    Args:
+        name: a key of `FILES`.
+        folder: looked into first, before $AQUATINT_WEIGHTS and the user's cache.
+
+    Raises:
+        UsageError: there is no such network.
+        DependencyError: the file is in none of the folders.
+    """
+    file = _file(name)
+    folders = [Path(f) for f in (folder, os.environ.get("AQUATINT_WEIGHTS"), cache_folder()) if f]
+    for place in folders:
+        for candidate in (file.name, *file.alternatives):
+            if (place / candidate).is_file():
+                return place / candidate
+    raise DependencyError(
+        f"the weights of {name} ({file.name}) are not in {', '.join(map(str, folders))}: "
+        f"run python -m aquatint.perception.weights {name}, or set AQUATINT_WEIGHTS to a folder that has them"
+    )
+
+
+def download(name: str) -> Path:
+    """Fetches a file into the user's cache, unless it is there, and checks its hash.
+
+    Raises:
+        UsageError: there is no such network.
+        ModelMismatchError: what came is not the file that was asked for.
+        OSError: the network or the disk failed.
+    """
+    file, folder = _file(name), cache_folder()
+    path = folder / file.name
+    if path.is_file():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    # Under another name until it is complete and checked, so that a broken download is never taken for the file.
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
+        try:
+            with urllib.request.urlopen(file.url, timeout=60) as response:
+                while block := response.read(1 << 20):
+                    digest.update(block)
+                    part.write(block)
+            if not digest.hexdigest().startswith(file.sha256):
+                raise ModelMismatchError(
+                    f"{file.url} has the SHA-256 {digest.hexdigest()}, which should begin with {file.sha256}"
+                )
+            part.close()
+            os.replace(part.name, path)
+        except BaseException:
+            part.close()
+            os.unlink(part.name)
+            raise
+    return path
+
+
+def load(name: str, folder: str | Path | None = None) -> dict[str, Tensor]:
+    """A network's tensors, on the CPU; those of VGG are called conv1_1.weight and so on, whatever their file says.
+
+    Raises:
+        UsageError: there is no such network.
+        DependencyError: the file is not there, or the package safetensors that reads it.
+    """
+    import torch
+
+    path = find(name, folder)
+    if path.suffix == ".safetensors":
+        try:
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise DependencyError(f"{path.name} needs safetensors: pip install safetensors") from error
+        tensors = load_file(path)
+        return _from_caffe(tensors) if name.startswith("vgg") else tensors
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    return _from_torchvision(tensors) if name.startswith("vgg") else tensors
+
+
+def _from_torchvision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names the convolutions by block; between two blocks one index of torchvision's is that of a pooling layer."""
+    indices = sorted(int(key.split(".")[1]) for key in tensors if key.startswith("features.") and "weight" in key)
+    named, block, number = {}, 1, 0
+    for previous, index in zip([-2, *indices], indices, strict=False):
+        if index - previous > 2:
+            block, number = block + 1, 0
+        number += 1
+        for kind in ("weight", "bias"):
+            named[f"conv{block}_{number}.{kind}"] = tensors[f"features.{index}.{kind}"]
+    return named
+
+
+def _from_caffe(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for BGR from 0 to 255 less a mean, as ones for normalised RGB.
+
+    The mean is ImageNet's; its deviation, about 58, goes into the biases: with biases divided by 58 a network of
+    convolutions and ReLU maps x / 58 to its activations divided by 58. What is left of 255 times the three deviations
+    goes into the first weights.
+    """
+    deviations = tensors["conv1_1.weight"].new_tensor([0.229, 0.224, 0.225]) * 255
+    unit = deviations.mean()
+    converted = {key: t / unit if key.endswith("bias") else t for key, t in tensors.items()}
+    converted["conv1_1.weight"] = converted["conv1_1.weight"].flip(1) * (deviations / unit)[:, None, None]
+    return converted
+
+
+def _file(name: str) -> WeightsFile:
+    if name not in FILES:
+        raise UsageError(f"weights must be one of {', '.join(FILES)}, not {name!r}")
+    return FILES[name]
+
+
+if __name__ == "__main__":
+    for network in sys.argv[1:] or sys.exit(__doc__):
+        print(download(network))
