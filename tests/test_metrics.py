@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
+import shutil
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,10 +20,12 @@ from typer.testing import CliRunner
 
 import aquatint
 from aquatint.cli import app
-from aquatint.errors import ImageError, MissingModelError, ModelMismatchError, UsageError
+from aquatint.errors import ImageError, UsageError
 from aquatint.evaluation import pictures
 from aquatint.evaluation.metrics import METRICS, fidelity, frechet, measure, measure_sets, missing, patches, select
 from aquatint.evaluation.metrics.ssimulacra import ssimulacra2
+from aquatint.perception import weights
+from aquatint.perception.weights import FILES
 
 RANDOM = np.random.default_rng(7)
 
@@ -202,38 +206,54 @@ def weights_dir(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def save_network(folder: Path, net: str):  # type: ignore[no-untyped-def]
+    """Files of weights as they are downloaded, with a random network; the network."""
+    network = random_network(net)
+    name = {"alex": "alexnet", "vgg": "vgg16"}[net]
+    torch.save({f"features.{key}": tensor for key, tensor in network.state_dict().items()}, folder / FILES[name].name)
+    return network
+
+
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_lpips_agrees_with_torchmetrics(monkeypatch: pytest.MonkeyPatch, net: str) -> None:
+def test_lpips_agrees_with_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str) -> None:
     pytest.importorskip("torch")
     other = pytest.importorskip("torchmetrics.functional.image.lpips")
-    from aquatint.perception import backbones
-    from aquatint.perception.lpips import LPIPS
+    from aquatint.perception.lpips import create_lpips
 
-    network = random_network(net)
+    network = save_network(tmp_path, net)
     monkeypatch.setattr(other, "_get_tv_model_features", lambda name, pretrained: network)
     oracle = other._LPIPS(net=net)
-    tensors = {f"features.{name}": tensor for name, tensor in network.state_dict().items()}
-    backbone = {"alex": backbones.alexnet, "vgg": backbones.vgg16}[net]
-    heads = [getattr(oracle, f"lin{k}").model[-1].weight for k in range(5)]
-    lpips = LPIPS(lambda images: backbone(tensors, images), heads)
+    heads = Path(other.__file__).parent / "lpips_models" / f"{net}.pth"
+    shutil.copy(heads, tmp_path / FILES[f"lpips-{net}"].name)
+    lpips = create_lpips(net, folder=tmp_path)
     x, y = pair(97, 129)
     assert lpips(x, y).item() == pytest.approx(oracle(x, y, normalize=True).item(), rel=1e-4)
     assert lpips(x, x).item() == 0
 
 
-def test_dists_agrees_with_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_of_lpips_are_those_of_torchmetrics(weights_dir: Path) -> None:
+    other = pytest.importorskip("torchmetrics.functional.image.lpips")
+    for net, count in (("alex", 5), ("squeeze", 7), ("vgg", 5)):
+        file = Path(other.__file__).parent / "lpips_models" / f"{net}.pth"
+        assert hashlib.sha256(file.read_bytes()).hexdigest().startswith(FILES[f"lpips-{net}"].sha256)
+        expected, found = torch.load(file, "cpu", weights_only=True), weights.load(f"lpips-{net}")
+        assert len(found) == count
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor)
+
+
+def test_dists_agrees_with_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     other = pytest.importorskip("torchmetrics.functional.image.dists")
     from aquatint.perception.dists import DISTS
 
-    network = random_network("vgg")
+    network = save_network(tmp_path, "vgg")
     stand_in = lambda weights: SimpleNamespace(features=network)  # noqa: E731
     monkeypatch.setattr(other, "_TORCHVISION_AVAILABLE", True)
     monkeypatch.setattr(other, "vgg16", stand_in, raising=False)
     monkeypatch.setattr(other, "VGG16_Weights", SimpleNamespace(DEFAULT=None), raising=False)
     oracle = other.DISTSNetwork()
-    tensors = {f"features.{name}": tensor for name, tensor in network.state_dict().items()}
-    dists = DISTS(tensors, oracle.alpha.detach(), oracle.beta.detach())
+    dists = DISTS(weights.load("vgg16", tmp_path), oracle.alpha.detach(), oracle.beta.detach())
     x, y = pair(65, 98)
     with torch.inference_mode():
         assert dists(x, y).item() == pytest.approx(oracle(x, y).item(), abs=1e-5)
@@ -277,7 +297,7 @@ def test_tiles_change_no_value(monkeypatch: pytest.MonkeyPatch, weights_dir: Pat
 def random_dists():  # type: ignore[no-untyped-def]
     from aquatint.perception.dists import DISTS
 
-    tensors = {f"features.{name}": tensor for name, tensor in random_network("vgg").state_dict().items()}
+    tensors = weights._from_torchvision({f"features.{k}": t for k, t in random_network("vgg").state_dict().items()})
     generator = torch.Generator().manual_seed(3)
     return DISTS(tensors, *(torch.rand(1475, generator=generator) for _ in range(2)))
 
@@ -300,7 +320,7 @@ def test_mobilenet_recognises_what_it_should(weights_dir: Path) -> None:
     data = pytest.importorskip("skimage.data")
     from aquatint.evaluation.metrics import learned
 
-    network = learned.network("mobilenet_v2", "cpu")
+    network = learned.network("mobilenet", "cpu")
     for name, label, expected in (("chelsea", 286, 0.5232), ("coffee", 968, 0.7555)):
         photo = PILImage.fromarray(getattr(data, name)())
         scale = 256 / min(photo.size)
@@ -341,25 +361,14 @@ def test_distances_of_patches_grow_with_distortion(weights_dir: Path, coffee: np
         assert same[name] < slight[name] < strong[name]
 
 
-def test_missing_and_damaged_weights_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
-    from aquatint.perception import weights
-
+def test_what_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("safetensors")
     monkeypatch.setenv("AQUATINT_WEIGHTS", str(tmp_path))
-    lack = missing("lpips-vgg")
-    assert lack is not None
-    path = tmp_path / "vgg16-397923af.pth"
-    assert lack.endswith(f"curl -L --create-dirs -o '{path}' https://download.pytorch.org/models/vgg16-397923af.pth")
-    with pytest.raises(MissingModelError, match="the weights vgg16 are not at hand"):
-        weights.load("vgg16")
-    path.write_bytes(b"something else")
-    with pytest.raises(ModelMismatchError, match="its SHA-256 must begin with 397923af, not f41f3fa6"):
-        weights.load("vgg16")
-    (tmp_path / "mobilenet_v2_1.0_224_int8.safetensors").write_bytes(b"something else")
-    with pytest.raises(ModelMismatchError, match="the weights are damaged"):
-        weights.load("mobilenet_v2")
-    with pytest.raises(UsageError, match="weights 'vgg' are not one of"):
-        weights.missing("vgg")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "run python -m aquatint.perception.weights vgg16" in str(missing("lpips-vgg"))
+    assert "mobilenet_v2_1.0_224_int8.safetensors) are not in" in str(missing("fid-mobilenet"))
+    with pytest.raises(UsageError, match="mobilenet cannot be downloaded"):
+        weights.download("mobilenet")
 
 
 # --- sets of pictures

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aquatint.perception.backbones import vgg16
+from aquatint.perception.features import NetworkFeatures
 
 _CONSTANT = 1e-6  # keeps both similarities stable where activations vanish
-STRIDES = (1, 1, 2, 4, 8, 16)  # of the image itself and of the maps of VGG16
+_CONVOLUTIONS = (2, 2, 3, 3, 3)  # of the blocks of VGG16
+STRIDES = (1, 1, 2, 4, 8, 16)  # of the image itself and of the last activations of each block
 
 
 class DISTS:
     """The distance, differentiable.
 
     Arguments:
-        vgg: tensors of VGG16, `features.K.weight` and `features.K.bias` as torchvision names them.
+        vgg: tensors of VGG16 as `weights.load` names them, conv1_1.weight and so on.
         alpha, beta: weights of texture and structure, one for each of the 1475 channels of the six maps.
     """
 
@@ -48,7 +49,19 @@ class DISTS:
         return 1 - (self._alpha * texture + self._beta * structure).sum(1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        return [images, *vgg16(self._vgg, images, pool=_pool)]
+        mean, deviation = (
+            images.new_tensor(values)[:, None, None] for values in (NetworkFeatures.MEAN, NetworkFeatures.DEVIATION)
+        )
+        x = (images - mean) / deviation
+        maps = [images]
+        for block, count in enumerate(_CONVOLUTIONS, 1):
+            if block > 1:
+                x = _pool(x)
+            for number in range(1, count + 1):
+                name = f"conv{block}_{number}"
+                x = F.relu(F.conv2d(x, self._vgg[f"{name}.weight"], self._vgg[f"{name}.bias"], padding=1))
+            maps.append(x)
+        return maps
 
 
 def moments(a: Tensor, b: Tensor) -> Tensor:
