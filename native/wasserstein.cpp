@@ -103,7 +103,7 @@ WassersteinWorker::WassersteinWorker(int height, int width)
       upper(kMoments * stride),
       lower(kMoments * stride),
       around(3 * (kBatch + 2) * stride),
-      line(4 * stride) {
+      line(2 * stride) {
     for (int level = 1; level <= kWindows; ++level)
         for (int i = 0; i < 2; ++i) sums.emplace_back(nodes(height, level), nodes(width, level));
 }
@@ -186,6 +186,7 @@ FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int en
         rows.offset = static_cast<float>(begin % width) * rows.step;
         rows.upper = {own.upper.data() + kMargin, own.stride};
         rows.lower = {own.lower.data() + kMargin, own.stride};
+        rows.first = begin % width == 0;
     }
     if (level.pointwise) {
         rows.reference = reference_[index];
@@ -200,7 +201,6 @@ void Wasserstein::collect_moments(SteerableMap& map, int worker) {
     const PyramidLevel& level = levels_[map.level];
     const Windows& windows = level.windows[0];
     const int strip = 1 << windows.level;
-    const auto clear = [&](const Buffer& rows) { std::fill_n(rows.data(), kMoments * own.stride, 0.0f); };
     const auto accumulate = [&](int node) {  // the strip of rows between a node and the next
         const int end = std::min((node + 1) * strip, level.height);
         for (int y = node * strip; y < end; y += kBatch)
@@ -208,11 +208,12 @@ void Wasserstein::collect_moments(SteerableMap& map, int worker) {
     };
     const Range rows = share(windows.rows, worker, pool_.size());
     if (rows.begin >= rows.end) return;
-    clear(own.lower);
-    if (rows.begin > 0) accumulate(rows.begin - 1);
+    if (rows.begin > 0)
+        accumulate(rows.begin - 1);
+    else
+        std::fill_n(own.lower.data(), kMoments * own.stride, 0.0f);
     for (int node = rows.begin; node < rows.end; ++node) {
         std::swap(own.upper, own.lower);
-        clear(own.lower);
         accumulate(node);
         for (int i = 0; i < kMoments; ++i) {
             float* row = own.upper.data() + kMargin + i * own.stride;
@@ -234,16 +235,14 @@ double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& o
         return sums;
     };
     const auto row = [](const Plane& plane, int y) { return plane.data + y * plane.stride; };
+    // A line of zeros stands for rows outside.
+    float* zeros = line + own.stride;
+    const auto inside = [&](const Plane& plane, int y) { return y < 0 || y >= plane.height ? zeros : row(plane, y); };
     for (int i = 1; i < static_cast<int>(windows.size()); ++i)
         for (int moment = 0; moment < 2; ++moment) {
             const Plane fine = sums(i - 1, moment), coarse = sums(i, moment);
             for (int y = 0; y < coarse.height; ++y) {
-                for (int x = 0; x < fine.width; ++x) {
-                    const float above = 2 * y > 0 ? row(fine, 2 * y - 1)[x] : 0.0f;
-                    const float at = 2 * y < fine.height ? row(fine, 2 * y)[x] : 0.0f;
-                    const float below = 2 * y + 1 < fine.height ? row(fine, 2 * y + 1)[x] : 0.0f;
-                    line[x] = at + 0.5f * (above + below);
-                }
+                kernels_.widen(inside(fine, 2 * y - 1), inside(fine, 2 * y), inside(fine, 2 * y + 1), line, fine.width);
                 int width = fine.width;
                 kernels_.window(line, width, 1);
                 copy_row(line, width, row(coarse, y));
@@ -275,10 +274,9 @@ double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& o
         for (int moment = 0; moment < 2; ++moment) {  // what the wider windows say
             const Plane fine = sums(i, moment), coarse = sums(i + 1, moment);
             for (int y = 0; y < fine.height; ++y) {
-                const float *above = row(coarse, y / 2), *below = row(coarse, (y + 1) / 2);
-                for (int x = 0; x < coarse.width; ++x) line[x] = 0.5f * (above[x] + below[x]);
+                kernels_.widen(row(coarse, y / 2), zeros, row(coarse, (y + 1) / 2), line, coarse.width);
                 kernels_.window_backward(line, fine.width, 1);
-                for (int x = 0; x < fine.width; ++x) row(fine, y)[x] += line[x];
+                kernels_.add(line, row(fine, y), fine.width);
             }
         }
     }
@@ -342,7 +340,7 @@ double Wasserstein::backward(const SteerableMap& map, const OwnedPlane& halos, i
     // Sums for the columns before, at and after: row i belongs to row y - 1 + i of the level while a batch begins at y.
     float* around[3];
     for (int j = 0; j < 3; ++j) around[j] = own.around.data() + kMargin + j * (kBatch + 2) * own.stride;
-    std::fill_n(own.around.data(), 3 * (kBatch + 2) * own.stride, 0.0f);
+    for (float* rows : around) std::fill_n(rows, 2 * own.stride - kMargin, 0.0f);
     const auto gather = [&](int row, float* to) {
         const std::ptrdiff_t at = row * own.stride;
         kernels_.gather(around[0] + at, around[1] + at, around[2] + at, to, level.width);
@@ -358,10 +356,9 @@ double Wasserstein::backward(const SteerableMap& map, const OwnedPlane& halos, i
             const int end = std::min(y + kBatch, strip_end), count = end - y;
             value += kernels_.differentiate(feature_rows(map, y, end, own), around, own.stride);
             for (int i = 0; i < count; ++i) gather(i, y - 1 + i < first ? halos.row(0) : gradient.row(y - 1 + i));
-            for (float* rows : around) {
-                std::copy_n(rows + count * own.stride - kMargin, 2 * own.stride, rows - kMargin);
-                std::fill_n(rows + 2 * own.stride - kMargin, kBatch * own.stride, 0.0f);
-            }
+            for (float* rows : around)
+                for (int i = 0; i < 2; ++i)
+                    std::copy_n(rows + (count + i) * own.stride, level.width + kRowUnit, rows + i * own.stride);
         }
     }
     gather(0, gradient.row(last - 1));

@@ -121,7 +121,7 @@ static void accumulate(const FeatureRows& rows) {
             for (int j = 0; j < 4; ++j) {
                 const std::ptrdiff_t at = (k + j * kResponses) * rows.upper.stride + x;
                 store(rows.upper.data + at, load(rows.upper.data + at) + sums[j] - weighted[j]);
-                store(rows.lower.data + at, load(rows.lower.data + at) + weighted[j]);
+                store(rows.lower.data + at, rows.first ? weighted[j] : load(rows.lower.data + at) + weighted[j]);
             }
         }
     }
@@ -163,6 +163,14 @@ static void window_backward(float* row, int width, int level) {
             store(row + 2 * x + kLanes, b);
         }
     }
+}
+
+static void widen(const float* above, const float* at, const float* below, float* out, int width) {
+    for (int x = 0; x < width; x += kLanes) store(out + x, load(at + x) + 0.5f * (load(above + x) + load(below + x)));
+}
+
+static void add(const float* from, float* to, int width) {
+    for (int x = 0; x < width; x += kLanes) store(to + x, load(to + x) + load(from + x));
 }
 
 static void record(const NodeRow& row) {
@@ -259,10 +267,14 @@ static double differentiate(const FeatureRows& rows, float* const* around, std::
             const Floats sides = 0.25f * g.b - 0.5f * g.l, terms[3] = {sides - 0.5f * g.d, at, sides + 0.5f * g.d};
             for (int j = 0; j < 3; ++j) {
                 float* to = around[j] + i * stride + x;
-                store(to, load(to) + keep_below(terms[j], x, rows.level.width));
+                const Floats kept = keep_below(terms[j], x, rows.level.width);
+                store(to, i < 2 ? load(to) + kept : kept);
             }
         }
     }
+    // What gather sees beyond the last vector.
+    for (int j = 0; j < 3; ++j)
+        for (int i = 0; i < count + 2; ++i) around[j][i * stride + (rows.level.width + kLanes - 1) / kLanes * kLanes] = 0;
     return value;
 }
 
@@ -282,18 +294,19 @@ static double combine(const Plane* colours, const float* matrix, const float* im
         for (int c = 0; c < 3; ++c) rows[c] = colours[c].data + y * colours[c].stride;
         for (int k = 0; k < 3; ++k) {
             const std::ptrdiff_t at = k * size + static_cast<std::ptrdiff_t>(y) * width;
+            const float m0 = matrix[k], m1 = matrix[3 + k], m2 = matrix[6 + k];
             Floats sum = splat(0.0f);
-            for (int x = 0; x < width; x += kLanes) {
-                // Planes of a picture have no margins: the last vector of a row is read and written in part.
-                const int lanes = min(kLanes, width - x);
-                Floats seen = splat(0.0f), wanted = splat(0.0f);
-                std::memcpy(&seen, image + at + x, lanes * sizeof(float));
-                std::memcpy(&wanted, target + at + x, lanes * sizeof(float));
-                const Floats difference = seen - wanted;
+            int x = 0;
+            for (; x + kLanes <= width; x += kLanes) {
+                const Floats difference = load(image + at + x) - load(target + at + x);
                 sum += difference * difference;
-                const Floats slope = matrix[k] * load(rows[0] + x) + matrix[3 + k] * load(rows[1] + x) +
-                                     matrix[6 + k] * load(rows[2] + x) + pixel_slope * difference;
-                std::memcpy(gradient + at + x, &slope, lanes * sizeof(float));
+                store(gradient + at + x, m0 * load(rows[0] + x) + m1 * load(rows[1] + x) + m2 * load(rows[2] + x) +
+                                             pixel_slope * difference);
+            }
+            for (; x < width; ++x) {  // these planes have no margins
+                const float difference = image[at + x] - target[at + x];
+                squares += difference * difference;
+                gradient[at + x] = m0 * rows[0][x] + m1 * rows[1][x] + m2 * rows[2][x] + pixel_slope * difference;
             }
             squares += sum_of_lanes(sum);
         }
@@ -303,7 +316,7 @@ static double combine(const Plane* colours, const float* matrix, const float* im
 
 extern const WassersteinKernels kWassersteinKernels;
 const WassersteinKernels kWassersteinKernels{colour, decimate, decimate_backward, accumulate,    window,
-                                             window_backward, record,   compare,           differentiate, gather,
+                                             window_backward, widen, add, record,   compare,           differentiate, gather,
                                              combine};
 
 }  // namespace aquatint::AQT_ISA

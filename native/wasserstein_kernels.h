@@ -42,6 +42,7 @@ struct FeatureRows {
     // the upper one, as a part of their distance, and every row has `step` more than the one above it.
     float offset, step;
     MomentRows upper, lower;
+    bool first;  // whether the batch is the first one between these nodes: sums for the lower one begin with it
     // Pointwise comparison with the reference; null weights if there is none.
     Plane reference;
     Plane weights;
@@ -68,6 +69,12 @@ struct WassersteinKernels {
     /// The transpose of window for a row of nodes: to `width` columns. `row` is used as scratch memory.
     void (*window_backward)(float* row, int width, int level);
 
+    /// out = at + (above + below) / 2.
+    void (*widen)(const float* above, const float* at, const float* below, float* out, int width);
+
+    /// to += from.
+    void (*add)(const float* from, float* to, int width);
+
     /// Records the statistics of the reference.
     void (*record)(const NodeRow&);
 
@@ -75,8 +82,9 @@ struct WassersteinKernels {
     double (*compare)(const NodeRow&);
 
     /// The gradient of a batch: `upper` and `lower` hold that of the windowed sums. What a response's gradient says
-    /// about the columns before, at and after it is added to rows begin - 1 to end, which start at around[0..2] and
-    /// follow each other at a distance of `stride`. Returns the pointwise part of the distortion.
+    /// about the columns before, at and after it becomes rows begin - 1 to end, which start at around[0..2] and follow
+    /// each other at a distance of `stride`; the first two of them are added to. Returns the pointwise part of the
+    /// distortion.
     double (*differentiate)(const FeatureRows&, float* const* around, std::ptrdiff_t stride);
 
     /// A row of the level's gradient from such a row; its ends get what belongs to the replicated columns.

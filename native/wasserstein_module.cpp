@@ -52,11 +52,10 @@ public:
                 "the image must be 3x" + std::to_string(height) + "x" + std::to_string(width) + ", not " +
                     shape_of(image));
         if (busy_.test_and_set()) throw std::runtime_error("the distortion is at work already, in another thread");
-        const std::size_t size = 3 * height * width;
-        float* data = new float[size];
-        Array gradient(data, {3, height, width}, nb::capsule(data, [](void* p) noexcept {
-                           delete[] static_cast<float*>(p);
-                       }));
+        float* data = new float[3 * height * width];
+        const Array gradient(data, {3, height, width}, nb::capsule(data, [](void* p) noexcept {
+                                 delete[] static_cast<float*>(p);
+                             }));
         double value;
         {
             const nb::gil_scoped_release release;

@@ -113,8 +113,8 @@ class SqueezeNet(nn.Module):
         self.load_state_dict({name: t.float() for name, t in tensors.items() if name.startswith("features.")})
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, int]]:
-        if min(x.shape[2:]) < 3:
-            raise UsageError(f"SqueezeNet needs images of at least 3x3 pixels, not {x.shape[2]}x{x.shape[3]}")
+        if min(x.shape[2:]) < 17:
+            raise UsageError(f"SqueezeNet needs images of at least 17x17 pixels, not {x.shape[2]}x{x.shape[3]}")
         maps = []
         for i, layer in enumerate(self.features):
             x = layer(x)
