@@ -1,4 +1,4 @@
-"""Feature stacks: the weight-free one against its text, networks against values of independent ports, weights' files."""
+"""Feature stacks: the weight-free one against its text, networks against values of other ports, files of weights."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def test_odd_responses_are_derivatives_and_even_ones_ignore_slopes() -> None:
     r = responses(plane)
     np.testing.assert_allclose(r[1:5], 0, atol=1e-4)
     slopes = np.array([0.01, 0.03 / np.sqrt(2), 0.02, 0.01 / np.sqrt(2)])
-    np.testing.assert_allclose(r[5:], np.broadcast_to(steerable.ODD_GAIN * slopes[:, None, None], r[5:].shape), rtol=1e-3)
+    np.testing.assert_allclose(
+        r[5:], np.broadcast_to(steerable.ODD_GAIN * slopes[:, None, None], r[5:].shape), rtol=1e-3
+    )
 
 
 def test_turning_the_picture_turns_the_responses() -> None:
@@ -106,7 +108,7 @@ def test_decimate_keeps_constants_and_weighs_neighbours() -> None:
     np.testing.assert_allclose(decimate(torch.full((1, 1, 5, 4), 0.7)).numpy(), np.full((1, 1, 3, 2), 0.7), rtol=1e-6)
     impulse = torch.zeros(1, 1, 5, 5)
     impulse[..., 2, 1] = 16
-    np.testing.assert_allclose(decimate(impulse)[0, 0].numpy(), [[0, 0, 0], [4 / 2, 4 / 2, 0], [0, 0, 0]][:3] * np.array(2))
+    np.testing.assert_allclose(decimate(impulse)[0, 0].numpy(), [[0, 0, 0], [2, 2, 0], [0, 0, 0]])
 
 
 def test_unknown_names_are_usage_errors() -> None:
@@ -127,7 +129,9 @@ def test_squeezenet_classifies_as_published(weights_dir: Path) -> None:
     for name, index in (("chelsea", 285), ("coffee", 967)):  # Egyptian cat and espresso
         picture = Image.fromarray(getattr(data, name)())
         scale = 256 / min(picture.size)
-        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
+        picture = picture.resize(
+            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR
+        )
         left, top = (picture.width - 224) // 2, (picture.height - 224) // 2
         crop = np.asarray(picture.crop((left, top, left + 224, top + 224)), np.float32) / 255
         last = network(torch.tensor(crop.transpose(2, 0, 1)[None]))[-1].values
@@ -163,16 +167,23 @@ def test_vgg_is_the_network_of_its_file(weights_dir: Path) -> None:
     from safetensors.torch import load_file
 
     caffe = load_file(weights_dir / "vgg19_conv1_1_to_conv3_4.safetensors")
-    image = torch.rand(1, 3, 24, 32)
+    image = torch.rand(1, 3, 40, 48)
     maps = NetworkFeatures(Vgg("vgg19", pooling="max", folder=weights_dir))(image)
-    assert [(m.stride, tuple(m.values.shape[1:])) for m in maps] == [(1, (64, 24, 32)), (2, (128, 12, 16)), (4, (256, 6, 8))]
+    assert [(m.stride, tuple(m.values.shape[1:])) for m in maps] == [
+        (1, (64, 40, 48)),
+        (2, (128, 20, 24)),
+        (4, (256, 10, 12)),
+    ]
     x = 255 * image.flip(1) - torch.tensor([103.939, 116.779, 123.68])[:, None, None]
     for block, count in ((1, 2), (2, 2), (3, 4)):
         for i in range(1, count + 1):
             name = f"conv{block}_{i}"
             x = torch.relu(torch.nn.functional.conv2d(x, caffe[f"{name}.weight"], caffe[f"{name}.bias"], padding=1))
         expected, actual = x / (255 * (0.229 + 0.224 + 0.225) / 3), maps[block - 1].values
-        assert (actual - expected).abs().max() < 1e-3 * expected.abs().max()
+        # Beyond the border are zeros, which are the mean of either file: half a grey level apart.
+        assert (actual - expected).abs().max() < 1e-2 * expected.abs().max()
+        inside = (slice(None), slice(None), *2 * (slice(4, -4),))
+        assert (actual - expected)[inside].abs().max() < 1e-5 * expected.abs().max()
         x = torch.nn.functional.max_pool2d(x, 2)
 
 
@@ -186,7 +197,9 @@ def test_pooling_and_layers_are_chosen(weights_dir: Path) -> None:
     image = torch.rand(1, 3, 16, 16)
     (early,) = Vgg("vgg19", ("relu1_1",), folder=weights_dir)(image)
     assert early[1] == 1
-    average, largest = (Vgg("vgg19", ("relu2_1",), pooling=p, folder=weights_dir)(image)[0][0] for p in ("average", "max"))
+    average, largest = (
+        Vgg("vgg19", ("relu2_1",), pooling=p, folder=weights_dir)(image)[0][0] for p in ("average", "max")
+    )
     assert (average - largest).abs().max() > 0.01
     with pytest.raises(UsageError, match="not relu4_1"):
         Vgg("vgg19", ("relu4_1",), folder=weights_dir)
@@ -211,12 +224,12 @@ def test_networks_take_small_images_or_say_no(size: tuple[int, int], weights_dir
 
 
 def test_torchvision_names_are_told_by_block() -> None:
+    names = [f"{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, count + 1)]
     indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # of VGG16
     tensors = {f"features.{i}.{kind}": torch.tensor(i) for i in indices for kind in ("weight", "bias")}
     named = weights._from_torchvision(tensors | {"classifier.0.weight": torch.tensor(-1)})
     assert {name: int(t) for name, t in named.items() if name.endswith("weight")} == {
-        f"conv{name}.weight": i
-        for name, i in zip("1_1 1_2 2_1 2_2 3_1 3_2 3_3 4_1 4_2 4_3 5_1 5_2 5_3".split(), indices, strict=True)
+        f"conv{name}.weight": i for name, i in zip(names, indices, strict=True)
     }
 
 

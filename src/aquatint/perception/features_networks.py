@@ -44,7 +44,9 @@ class Vgg(nn.Module):
     ) -> None:
         super().__init__()
         if name not in _CONVOLUTIONS or pooling not in ("average", "max"):
-            raise UsageError(f"the network must be vgg16 or vgg19 and pooling average or max, not {name!r}, {pooling!r}")
+            raise UsageError(
+                f"the network must be vgg16 or vgg19 and pooling average or max, not {name!r}, {pooling!r}"
+            )
         tensors = weights.load(name, folder)
         names = [f"{b}_{i}" for b, count in enumerate(_CONVOLUTIONS[name], 1) for i in range(1, count + 1)]
         available = [n for n in names if f"conv{n}.weight" in tensors]
