@@ -57,14 +57,14 @@ def decimate(x: Tensor) -> Tensor:
 def _half_waves(level: Tensor, centre: float) -> Tensor:
     """The 18 features (N, 18, h, w) of one level (N, 1, h, w) of one colour."""
     taps = level.new_tensor([[0.25, 0.5, 0.25], [-0.5, 0, 0.5], [-0.5, 1, -0.5]])
-    b, d, l = taps
-    kernels = torch.stack([torch.outer(b, d), torch.outer(d, b), torch.outer(b, l), torch.outer(l, b)])
-    kernels = torch.cat([kernels, torch.outer(d, d)[None] / -2])
+    blur, odd, even = taps
+    pairs = [(blur, odd), (odd, blur), (blur, even), (even, blur), (odd, odd / -2)]  # down and across
+    kernels = torch.stack([torch.outer(down, across) for down, across in pairs])
     x, y, xx, yy, xy = F.conv2d(F.pad(level, (1, 1, 1, 1), mode="replicate"), kernels[:, None]).unbind(1)
-    even = [xx, (xx + yy) / 2 + xy, yy, (xx + yy) / 2 - xy]
-    odd = [x, math.sqrt(0.5) * (x + y), y, math.sqrt(0.5) * (y - x)]
+    evens = [xx, (xx + yy) / 2 + xy, yy, (xx + yy) / 2 - xy]
+    odds = [x, math.sqrt(0.5) * (x + y), y, math.sqrt(0.5) * (y - x)]
     pixels = steerable.PIXEL_GAIN * (level - centre)
-    bands = [steerable.EVEN_GAIN * torch.stack(even, 1), steerable.ODD_GAIN * torch.stack(odd, 1)]
+    bands = [steerable.EVEN_GAIN * torch.stack(evens, 1), steerable.ODD_GAIN * torch.stack(odds, 1)]
     responses = torch.cat([pixels, *bands], 1)
     return torch.cat([F.relu(responses), F.relu(-responses)], 1)
 

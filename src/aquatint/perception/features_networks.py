@@ -44,7 +44,9 @@ class Vgg(nn.Module):
     ) -> None:
         super().__init__()
         if name not in _CONVOLUTIONS or pooling not in ("average", "max"):
-            raise UsageError(f"the network must be vgg16 or vgg19 and pooling average or max, not {name!r}, {pooling!r}")
+            raise UsageError(
+                f"the network must be vgg16 or vgg19 and pooling average or max, not {name!r}, {pooling!r}"
+            )
         tensors = weights.load(name, folder)
         names = [f"{b}_{i}" for b, count in enumerate(_CONVOLUTIONS[name], 1) for i in range(1, count + 1)]
         available = [n for n in names if f"conv{n}.weight" in tensors]
@@ -113,8 +115,8 @@ class SqueezeNet(nn.Module):
         self.load_state_dict({name: t.float() for name, t in tensors.items() if name.startswith("features.")})
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, int]]:
-        if min(x.shape[2:]) < 3:
-            raise UsageError(f"SqueezeNet needs images of at least 3x3 pixels, not {x.shape[2]}x{x.shape[3]}")
+        if min(x.shape[2:]) < 17:
+            raise UsageError(f"SqueezeNet needs images of at least 17x17 pixels, not {x.shape[2]}x{x.shape[3]}")
         maps = []
         for i, layer in enumerate(self.features):
             x = layer(x)

@@ -37,7 +37,7 @@ def from_saliency(saliency: np.ndarray, *, sigma_max: float = 16.0, least: float
 
     Args:
         saliency: (H, W), 0 or more.
-        sigma_max: sigma where saliency is zero, up to 32.
+        sigma_max: sigma where saliency is zero, 1 to 32.
         least: l, 0 to 1; where saliency is at its mean, sigma is l sigma_max.
 
     Raises:
@@ -45,6 +45,7 @@ def from_saliency(saliency: np.ndarray, *, sigma_max: float = 16.0, least: float
     """
     if saliency.ndim != 2 or not ((saliency >= 0) & np.isfinite(saliency)).all():
         raise UsageError(f"saliency must be one channel of 0 or more, not {_described(saliency)}")
+    _check_maximum(sigma_max)
     if not 0 < least <= 1:
         raise UsageError(f"least must be above 0 and at most 1, not {least}")
     relative = saliency / max(float(saliency.mean()), 1e-12)
@@ -83,12 +84,13 @@ def self_similar(pixels: np.ndarray, *, sigma_max: float = 16.0, tolerance: floa
     tolerance. A simplification of the intrinsic map of Qiu and Lin.
 
     Args:
-        sigma_max: up to 32.
+        sigma_max: 1 to 32.
         tolerance: above 0.
 
     Raises:
         UsageError: an argument is out of range.
     """
+    _check_maximum(sigma_max)
     if not tolerance > 0:
         raise UsageError(f"tolerance must be above 0, not {tolerance}")
     height, width = pixels.shape[:2]
@@ -138,6 +140,11 @@ def log2_sigma_of_map(sigma: np.ndarray, stride: int, shape: tuple[int, int]) ->
     """
     logarithm = np.log2(np.maximum(checked(sigma), 1.0))
     return np.clip(_resized(logarithm, (shape[1], shape[0])) - np.log2(np.float32(stride)), 0, MAX_LEVEL)
+
+
+def _check_maximum(sigma_max: float) -> None:
+    if not 1 <= sigma_max <= MAX_SIGMA:
+        raise UsageError(f"sigma_max must be from 1 to {MAX_SIGMA:g}, not {sigma_max}")
 
 
 def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -177,17 +177,20 @@ def _from_torchvision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _from_caffe(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights for BGR from 0 to 255 less a mean, as ones for normalised RGB.
+    """Weights for BGR from 0 to 255 less a mean, as ones for RGB normalised by ImageNet's mean and deviation.
 
-    The mean is ImageNet's; its deviation, about 58, goes into the biases: with biases divided by 58 a network of
-    convolutions and ReLU maps x / 58 to its activations divided by 58. What is left of 255 times the three deviations
-    goes into the first weights.
+    With biases divided by 58, about that deviation, a network of convolutions and ReLU maps x / 58 to its activations
+    divided by 58. What is left between the two kinds of input goes into the first layer.
     """
-    deviations = tensors["conv1_1.weight"].new_tensor([0.229, 0.224, 0.225]) * 255
+    weight, bias = tensors["conv1_1.weight"].flip(1), tensors["conv1_1.bias"]
+    deviations = 255 * weight.new_tensor([0.229, 0.224, 0.225])
+    shift = 255 * weight.new_tensor([0.485, 0.456, 0.406]) - weight.new_tensor([123.68, 116.779, 103.939])
     unit = deviations.mean()
-    converted = {key: t / unit if key.endswith("bias") else t for key, t in tensors.items()}
-    converted["conv1_1.weight"] = converted["conv1_1.weight"].flip(1) * (deviations / unit)[:, None, None]
-    return converted
+    first = {
+        "conv1_1.weight": weight * (deviations / unit)[:, None, None],
+        "conv1_1.bias": bias + (weight.sum((2, 3)) * shift).sum(1),
+    }
+    return {key: t / unit if key.endswith("bias") else t for key, t in (tensors | first).items()}
 
 
 def _file(name: str) -> WeightsFile:
