@@ -129,7 +129,7 @@ class WassersteinDistortion:
             self.maps = [
                 _Reference(
                     values,
-                    values.new_tensor(log2_sigma_of_map(sigma, stride, values.shape[2:]))[None, None],
+                    values.new_tensor(log2_sigma_of_map(sigma, stride, (values.shape[2], values.shape[3])))[None, None],
                     overlap,
                 )
                 for values, stride in features(reference.reshape(-1, *reference.shape[-3:]))
