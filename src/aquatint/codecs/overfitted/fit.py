@@ -31,6 +31,7 @@ BITS_ON_THE_WAY = {
     **{0.5: 1.155, 0.6: 1.11, 0.7: 1.08, 0.8: 1.045, 0.9: 1.012, 1.0: 1.0},
 }
 BITS_ON_THE_WAY_BPP = 0.3
+EXPONENTS = 0.4, 1.5  # of the ratio, for 0.13 to 1.9 bits per pixel
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
 
@@ -89,7 +90,8 @@ def fit(
         if wanted_bits and i % control_every == 0 and min(BITS_ON_THE_WAY) <= progress <= CONTROL_UNTIL:
             bits_now = max(sum(engine.evaluate()[1]), 1.0)
             ratio = np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
-            expected = bits_now / ratio ** math.sqrt(BITS_ON_THE_WAY_BPP * reporter.pixels / wanted_bits)
+            exponent = math.sqrt(BITS_ON_THE_WAY_BPP * reporter.pixels / wanted_bits)
+            expected = bits_now / ratio ** min(max(exponent, EXPONENTS[0]), EXPONENTS[1])
             gain = min(GAIN / steps, GAIN_PER_STEP)
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
