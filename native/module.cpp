@@ -11,6 +11,7 @@ namespace aquatint {
 void bind_decoder(nb::module_& module);
 void bind_fitter(nb::module_& module);
 void bind_wasserstein(nb::module_& module);
+void bind_symbols(nb::module_& module);
 }  // namespace aquatint
 
 NB_MODULE(native, module) {
@@ -22,4 +23,5 @@ NB_MODULE(native, module) {
     aquatint::bind_decoder(module);
     aquatint::bind_fitter(module);
     aquatint::bind_wasserstein(module);
+    aquatint::bind_symbols(module);
 }

@@ -82,6 +82,47 @@ def measure(
 ) -> tuple[list[float], list[float]]:
     """The bits that `encode` would spend on each grid, and on each group of parameters. Its arguments are the same."""
 
+class NumberTables:
+    """Probability tables of a trained model (FORMAT.md, 3.3).
+
+    Args:
+        cumulative: uint16 of shape (T, 32): the 31 numbers from -15 to 15, and the escape; from 0 and not falling.
+        shifts: uint8 of shape (T,): logarithms of the widths of the numbers' bins, 0 to 12.
+
+    Raises:
+        UsageError: a table is not valid.
+    """
+
+    def __init__(self, cumulative: NDArray[np.uint16], shifts: NDArray[np.uint8]) -> None: ...
+
+def encode_numbers(tables: NumberTables, values: NDArray[np.int32], rows: NDArray[np.uint16]) -> bytes:
+    """Encodes numbers from -2^15 to 2^15, each by the table whose row is given.
+
+    Raises:
+        UsageError: a number or a row is out of range, or there are not as many of both.
+    """
+
+class NumberReader:
+    """Reads what `encode_numbers` wrote, in pieces.
+
+    Raises:
+        TruncatedError: the states are missing.
+        CorruptStreamError: a state is not valid.
+    """
+
+    def __init__(self, tables: NumberTables, data: bytes) -> None: ...
+    def read(self, rows: NDArray[np.uint16]) -> NDArray[np.int32]:
+        """The next numbers, one a row.
+
+        Raises:
+            TruncatedError: the bytes end.
+            CorruptStreamError: a number is out of range.
+            UsageError: there is no such row.
+        """
+
+    def finish(self) -> None:
+        """Checks that everything has been read; raises CorruptStreamError if not."""
+
 class Fitter:
     """The fit of an overfitted codec to one picture, on the CPU; see `aquatint.codecs.overfitted.engine.Engine`.
 
