@@ -123,7 +123,7 @@ private:
 
 void bind_wasserstein(nb::module_& module) {
     nb::class_<SteerableWasserstein>(module, "SteerableWasserstein",
-                                     "Wasserstein distortion from one picture on the steerable stack, and its gradient.")
+                                     "Wasserstein distortion from a picture on the steerable stack, with its gradient.")
         .def(nb::init<const Pixels&, const std::vector<Sigma>&, const Matrix&, float, float, float, float, float, int,
                       const std::string&>(),
              "pixels"_a, "log2_sigma"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,

@@ -23,8 +23,8 @@ import numpy as np
 
 LEVELS = 5
 
-# From RGB to luma and chromas, ITU-T T.871. The chromas' contrast is a fifth of luma's in photographs, and they count by
-# it: with the gains of luma. Gains of their own would let them outweigh it many times in a coded picture.
+# From RGB to luma and chromas, ITU-T T.871. The chromas' contrast is a fifth of luma's in photographs, and they count
+# by it: with the gains of luma. Gains of their own would let them outweigh it many times in a coded picture.
 COLOURS = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
     dtype=np.float32,
