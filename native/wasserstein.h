@@ -86,7 +86,9 @@ private:
     double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
     FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
-    OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) { return planes[colour * kLevels + level]; }
+    OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) {
+        return planes[colour * kLevels + level];
+    }
 
     const WassersteinKernels& kernels_;
     const SteerableStack stack_;

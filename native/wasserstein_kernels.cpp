@@ -40,8 +40,8 @@ static void decimate(Plane fine, Plane coarse, int begin, int end, float* scratc
 static void decimate_backward(Plane coarse, Plane fine, int begin, int end, float* scratch) {
     float* line = scratch + kMargin;
     for (int y = begin; y < end; ++y) {
-        // An even row is seen by one coarse row, twice, and at a border once more in place of the row beyond; an odd row
-        // by those above and below it.
+        // An even row is seen by one coarse row, twice, and at a border once more in place of the row beyond; an odd
+        // row by those above and below it.
         const bool odd = y % 2;
         const int first = y / 2, second = min((y + 1) / 2, coarse.height - 1);
         const float weight = odd ? 1 / 16.0f : (2 + (y == 0) + (y == fine.height - 1)) / 16.0f;
@@ -273,8 +273,9 @@ static double differentiate(const FeatureRows& rows, float* const* around, std::
         }
     }
     // What gather sees beyond the last vector.
+    const int end = (rows.level.width + kLanes - 1) / kLanes * kLanes;
     for (int j = 0; j < 3; ++j)
-        for (int i = 0; i < count + 2; ++i) around[j][i * stride + (rows.level.width + kLanes - 1) / kLanes * kLanes] = 0;
+        for (int i = 0; i < count + 2; ++i) around[j][i * stride + end] = 0;
     return value;
 }
 
@@ -315,8 +316,8 @@ static double combine(const Plane* colours, const float* matrix, const float* im
 }
 
 extern const WassersteinKernels kWassersteinKernels;
-const WassersteinKernels kWassersteinKernels{colour, decimate, decimate_backward, accumulate,    window,
-                                             window_backward, widen, add, record,   compare,           differentiate, gather,
-                                             combine};
+const WassersteinKernels kWassersteinKernels{
+    colour, decimate, decimate_backward, accumulate, window, window_backward, widen, add, record, compare,
+    differentiate, gather, combine};
 
 }  // namespace aquatint::AQT_ISA

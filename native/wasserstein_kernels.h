@@ -91,7 +91,8 @@ struct WassersteinKernels {
     void (*gather)(const float* before, const float* at, const float* after, float* gradient, int width);
 
     /// Rows of the gradient of the picture's three planes, of `size` samples each: that of the colours through the
-    /// transpose of their matrix, and pixel_slope times the difference of image and target. Returns the sum of its squares.
+    /// transpose of their matrix, and pixel_slope times the difference of image and target. Returns the sum of its
+    /// squares.
     double (*combine)(const Plane* colours, const float* matrix, const float* image, const float* target,
                     float pixel_slope, float* gradient, std::ptrdiff_t size, int begin, int end);
 };

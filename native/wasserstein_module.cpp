@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <stdexcept>
@@ -42,7 +43,7 @@ public:
                          float pixel_gain, float even_gain, float odd_gain, float weight, float pixel_weight,
                          int threads, const std::string& isa)
         : distortion_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
-                      checked(log2_sigma, pixels), stack(colours, pixel_gain, even_gain, odd_gain),
+                      checked(log2_sigma, pixels), checked(colours, pixel_gain, even_gain, odd_gain),
                       checked("weight", weight), checked("pixel_weight", pixel_weight), checked_threads(threads),
                       choose_isa(isa)) {}
 
@@ -94,13 +95,18 @@ private:
     }
 
     static float checked(const char* name, float weight) {
-        require(weight >= 0 && weight <= 1e6, std::string(name) + " must be from 0 to 1e6, not " + std::to_string(weight));
+        require(weight >= 0 && weight <= 1e6,
+                std::string(name) + " must be from 0 to 1e6, not " + std::to_string(weight));
         return weight;
     }
 
-    static SteerableStack stack(const Matrix& colours, float pixel_gain, float even_gain, float odd_gain) {
+    static SteerableStack checked(const Matrix& colours, float pixel_gain, float even_gain, float odd_gain) {
         SteerableStack stack{{}, pixel_gain, even_gain, odd_gain};
         std::copy_n(colours.data(), 9, stack.colours);
+        const float* numbers = stack.colours;
+        require(std::all_of(numbers, numbers + 9, [](float x) { return std::isfinite(x); }) &&
+                    std::isfinite(pixel_gain) && std::isfinite(even_gain) && std::isfinite(odd_gain),
+                "colours and gains must be finite");
         return stack;
     }
 
@@ -117,7 +123,7 @@ private:
 
 void bind_wasserstein(nb::module_& module) {
     nb::class_<SteerableWasserstein>(module, "SteerableWasserstein",
-                                     "Wasserstein distortion from one picture on the steerable stack, and its gradient.")
+                                     "Wasserstein distortion from a picture on the steerable stack, with its gradient.")
         .def(nb::init<const Pixels&, const std::vector<Sigma>&, const Matrix&, float, float, float, float, float, int,
                       const std::string&>(),
              "pixels"_a, "log2_sigma"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,

@@ -55,8 +55,6 @@ def create_distortion(
 
         from aquatint.perception.features import create_features
         from aquatint.perception.wasserstein import WassersteinDistortion
-    except DependencyError:
-        raise
     except ImportError as error:
         raise DependencyError(f"features {features!r} need PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
