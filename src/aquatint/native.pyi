@@ -1,4 +1,4 @@
-"""The C++ core: entropy coding, synthesis and fit of the overfitted codec."""
+"""The C++ core: entropy coding, synthesis and fit of the overfitted codec, and Wasserstein distortion."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -179,3 +179,41 @@ class Fitter:
     def evaluate(self) -> tuple[float, list[float]]: ...
     def render(self) -> NDArray[np.float32]: ...
     def reset_optimiser(self) -> None: ...
+
+class SteerableWasserstein:
+    """Wasserstein distortion from one picture on the steerable stack, with its gradient, on the CPU.
+
+    `aquatint.perception.wasserstein` defines it, with overlap 1, and `aquatint.perception.steerable` the stack;
+    `aquatint.perception.objective` makes one. The same number of threads and instruction set give the same bits. One
+    call at a time: a second one, from another thread, is a RuntimeError.
+
+    Args:
+        pixels: finite float32 of shape (3, H, W), H and W up to 65535.
+        log2_sigma: float32 maps from 0 to 5, in units of the stride, for the five levels of the pyramid: (H, W), and
+            half of the level before, rounded up.
+        colours: float32 (3, 3), from RGB to luma and chromas.
+        pixel_gain, even_gain, odd_gain: of the responses.
+        weight, pixel_weight: of the distortion and of the mean squared error in the value, 0 to 1e6.
+        threads: 0 for one a core, up to 256; small pictures get fewer.
+        isa: one of `instruction_sets()`, or "auto".
+
+    Raises:
+        ValueError: an argument is out of range or of the wrong shape.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.float32],
+        log2_sigma: Sequence[NDArray[np.float32]],
+        *,
+        colours: NDArray[np.float32],
+        pixel_gain: float,
+        even_gain: float,
+        odd_gain: float,
+        weight: float = 1.0,
+        pixel_weight: float = 0.0,
+        threads: int = 0,
+        isa: str = "auto",
+    ) -> None: ...
+    def __call__(self, image: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """The value for an image of the picture's shape, and its gradient."""

@@ -17,7 +17,9 @@ import typer
 from aquatint.cli import models
 from aquatint.cli.decode import decode
 from aquatint.cli.encode import encode
+from aquatint.cli.evaluate import evaluate
 from aquatint.cli.info import info
+from aquatint.cli.metrics import metrics
 from aquatint.cli.train import CONTEXT, train
 
 app = typer.Typer(
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(info)
+app.command()(metrics)
+app.command()(evaluate)
 app.command(context_settings=CONTEXT)(train)
 app.command()(models.export)
 app.add_typer(models.app, name="models")

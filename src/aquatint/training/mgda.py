@@ -30,7 +30,7 @@ def min_norm_weights(gram: np.ndarray) -> np.ndarray:
         corner = int(np.argmin(slopes))
         if slopes[corner] >= weights @ slopes - _TOLERANCE or weights[corner] > 0:
             break
-        weights = _onto_face(gram, weights, [*np.flatnonzero(weights), corner])
+        weights = _onto_face(gram, weights, [*np.flatnonzero(weights).tolist(), corner])
     return weights / weights.sum()
 
 

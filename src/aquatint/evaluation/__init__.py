@@ -1,0 +1,1 @@
+"""Measuring codecs: metrics, and how well they agree with people."""
