@@ -22,12 +22,13 @@ from aquatint.training.task import Task
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """The learning rate of a step: a linear start, then half a cosine down to its final fraction."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    low = recipe.final_rate
-    return recipe.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+    """The learning rate of a step: a linear start, a constant, and a linear fall to 0 at the recipe's last step.
+
+    Unlike a cosine it does not depend on the last step before the fall begins, so that a run can be made longer.
+    """
+    rising = (step + 1) / max(1, recipe.warmup)
+    falling = (recipe.steps - step) / max(1, recipe.decay * recipe.steps)
+    return recipe.learning_rate * min(1, rising, falling)
 
 
 def train(
@@ -109,7 +110,8 @@ class _Run:
         self.step, self.best = 0, math.inf
         self.mean = copy.deepcopy(task.network).requires_grad_(False)
         self.optimisers = {
-            name: torch.optim.Adam(module.parameters(), lr=recipe.learning_rate) for name, module in task.phases.items()
+            name: torch.optim.Adam(module.parameters(), recipe.learning_rate, (0.9, recipe.square_decay), fused=True)
+            for name, module in task.phases.items()
         }
 
     def advance(self, batch: Batch) -> dict[str, float]:
@@ -139,8 +141,7 @@ class _Run:
         """Moves the running mean; in the first steps it is that of fewer steps."""
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(self.mean.parameters(), self.task.network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+            torch._foreach_lerp_(list(self.mean.parameters()), list(self.task.network.parameters()), 1 - decay)
             for mean, value in zip(self.mean.buffers(), self.task.network.buffers(), strict=True):
                 mean.copy_(value)
 

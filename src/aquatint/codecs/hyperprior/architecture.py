@@ -105,7 +105,7 @@ ARCHITECTURES = {
     # rates from 0.05 to 1 bit per pixel.
     "compact": Architecture(
         "residual",
-        (64, 128),
+        (48, 96),
         256,
         64,
         "channelwise",

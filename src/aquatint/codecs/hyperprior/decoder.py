@@ -68,13 +68,13 @@ def synthesised(model: Model, level: int, latents: np.ndarray, height: int, widt
 def dequantised(model: Model, level: int, passes: Passes) -> np.ndarray:
     """Latents of residuals, moved towards the centroids of their bins: float32 of shape (M, h, w)."""
     step = torch.tensor([model.step(level)], dtype=torch.float32)
-    residuals = torch.from_numpy(passes.residuals.astype(np.float32))
-    if model.network.offset is not None:
-        present = residuals != 0  # all others stay
-        some = residuals[present][None, :, None, None]
-        logarithms = torch.from_numpy(scale_logarithm(passes.rows[present.numpy()]))[None, :, None, None]
-        with torch.inference_mode():
-            residuals[present] = reconstruct(some, logarithms, step, model.network.offset).reshape(-1)
+    with torch.inference_mode():
+        residuals = reconstruct(
+            torch.from_numpy(passes.residuals.astype(np.float32))[None],
+            torch.from_numpy(scale_logarithm(passes.rows))[None],
+            step,
+            model.network.offset,
+        )[0]
     width = model.step(level) * UNIT
     return (residuals.numpy() + passes.means.astype(np.float32) / ONE) * np.float32(width)
 

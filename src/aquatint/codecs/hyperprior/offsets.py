@@ -23,14 +23,13 @@ class LearnedOffset(nn.Module):
         """Offsets of residuals other than 0.
 
         Arguments:
-            residuals: integers of shape (B, C, H, W).
-            log_scale: base-2 logarithm of their scales in steps, of the same shape.
-            step: quantisation steps, of shape (B,).
+            residuals: integers of shape (N,).
+            log_scale: base-2 logarithms of their scales in steps, of the same shape.
+            step: their quantisation steps, of the same shape.
         """
         scale = torch.exp2(log_scale).clamp(LEAST_SCALE, _FLAT_SCALE)
-        gain = (1 / step)[:, None, None, None].expand_as(scale)
         # Beyond half a step would be another bin.
-        return self.layers(torch.stack([scale, gain], dim=-1)).squeeze(-1).clamp(-0.5, 0.5)
+        return self.layers(torch.stack([scale, 1 / step], dim=-1)).squeeze(-1).clamp(-0.5, 0.5)
 
 
 class CentroidOffset(nn.Module):
@@ -53,10 +52,18 @@ class CentroidOffset(nn.Module):
 
 
 def reconstruct(residuals: Tensor, log_scale: Tensor, step: Tensor, offset: nn.Module | None) -> Tensor:
-    """Residuals moved towards zero by the offset; those that are 0 stay.
+    """Residuals moved towards zero by the offset; those that are 0, which are most, stay.
 
-    The arguments are those of `LearnedOffset.forward`, and the offset, or None for the middle of the bin.
+    Arguments:
+        residuals: integers of shape (B, C, H, W).
+        log_scale: base-2 logarithms of their scales in steps, of the same shape.
+        step: quantisation steps, of shape (B,).
+        offset: one of the modules above, or None for the middle of the bin.
     """
     if offset is None:
         return residuals
-    return residuals - torch.sign(residuals.detach()) * offset(residuals.detach(), log_scale.detach(), step)
+    present = residuals.detach() != 0
+    some = residuals.detach()[present]
+    steps = step[:, None, None, None].expand_as(residuals)[present]
+    moves = torch.sign(some) * offset(some, log_scale.detach()[present], steps)
+    return residuals - torch.zeros_like(residuals).masked_scatter(present, moves)

@@ -47,16 +47,16 @@ class Transform(nn.Module):
     def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
         """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`.
 
-        Under autocast the last stage is in full precision: its output are the latents or the picture.
+        Under autocast the linear map, or else the last stage, is in full precision: there the numbers are large.
         """
         (stage, gain), *others, (last_stage, last_gain) = zip(self.stages, self.gains, strict=True)
         x = first = _with_gain(stage(x), gain, rate)
         for stage, gain in others:
             x = _with_gain(stage(x), gain, rate)
+        if self.linear is not None:
+            x = last_stage(x).float()
         with full_precision(x):
-            x = last_stage(x.float())
-            if self.linear is not None:
-                x = x + self.linear(first.float())
+            x = last_stage(x.float()) if self.linear is None else x + self.linear(first.float())
             return _with_gain(x, last_gain, rate)
 
 
@@ -100,6 +100,7 @@ def analysis(architecture: Architecture) -> Transform:
         ]
         linear = nn.Conv2d(3, latents, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
         linear.weight.data.copy_(_cosine_basis(latents) * _BASIS_GAIN)
+        linear.requires_grad_(False)  # Adam's steps, the same for all weights, would be noise for the smallest of them
     return Transform(stages, [width * architecture.conditioned for width in widths], linear)
 
 
@@ -130,6 +131,7 @@ def synthesis(architecture: Architecture) -> Transform:
         ]
         linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
         linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
+        linear.requires_grad_(False)
     return Transform(stages, [width * architecture.conditioned for width in widths], linear)
 
 
