@@ -18,7 +18,7 @@ FAMILY = {
     "channelwise": Architecture("residual", (8, 16), 32, 8, "channelwise", (8, 24), 18.0, True, True, "mlp"),
 }
 LARGEST_LAMBDA = 0.1
-_STEPS = {"scale": 60, "mean-scale": 60, "channelwise": 60}  # of the others only round trips are tested
+_STEPS = 60
 
 
 @cache
@@ -32,7 +32,7 @@ def trained(name: str) -> Network:
     optimiser = torch.optim.Adam(network.parameters(), lr=4e-3)
     max_step = FAMILY[name].max_step
     pixels = torch.from_numpy(data.astype(np.float32) / 255).permute(2, 0, 1)
-    for _ in range(_STEPS.get(name, 5)):
+    for _ in range(_STEPS):
         tops = torch.randint(512 - 64, (4, 2), generator=generator).tolist()
         crops = torch.stack([pixels[:, y : y + 64, x : x + 64] for y, x in tops])
         step = max_step ** ((torch.arange(4) + torch.rand(4, generator=generator)) / 4)

@@ -219,8 +219,8 @@ def test_files_decode_to_what_the_encoder_saw(
     assert -10 * np.log10(error) == pytest.approx(encoded.report.psnr, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["scale", "mean-scale", "channelwise"])
-@pytest.mark.parametrize("quality", [1, 50, 100])
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("quality", [1, 25, 50, 75, 100])
 def test_estimated_bits_are_real_bits(name: str, quality: int, installed: Path) -> None:
     photograph = __import__("skimage.data").data.astronaut()[:256, :256]
     encoded = compressed(photograph, Target(quality=quality), name)
@@ -230,8 +230,8 @@ def test_estimated_bits_are_real_bits(name: str, quality: int, installed: Path) 
     with torch.no_grad():
         estimate = float(trained(name)(pixels, torch.tensor([step]), None).bits)
     coder = 8 * 17  # the level and the coder's states
-    assert 8 * len(payload) - coder == pytest.approx(estimate, rel=0.015)
-    assert encoded.report.estimated_bits == pytest.approx(8 * len(payload) - coder, rel=0.005)
+    assert 8 * len(payload) - coder == pytest.approx(estimate, rel=0.01)
+    assert encoded.report.estimated_bits == pytest.approx(8 * len(payload) - coder, rel=0.004)
 
 
 def test_rate_rises_with_quality_and_error_falls(installed: Path, photo: np.ndarray) -> None:

@@ -123,9 +123,7 @@ class HyperpriorTask:
         losses = []
         for k, value in enumerate(self.validation_steps()):
             step = torch.full_like(batch.places, value)
-            # The autoregressive model's context would need a step for each position: its noise stands for rounding.
-            noise = batch.noise if self.architecture.entropy == "autoregressive" else None
-            loss, metrics = self._losses(network(batch.pixels, step, noise), batch.pixels, step)
+            loss, metrics = self._losses(network(batch.pixels, step, None), batch.pixels, step)
             losses.append(float(loss.mean()))
             found |= {f"{name}{k}": float(value) for name, value in metrics.items()}
         return {"loss": math.fsum(losses) / len(losses), **found}

@@ -12,29 +12,13 @@ import numpy as np
 
 from aquatint import native
 from aquatint.codecs.hyperprior import tables
-from aquatint.codecs.hyperprior.context import PARAMETER_GAIN
+from aquatint.codecs.hyperprior.context import MARGIN, NEIGHBOURS, PARAMETER_GAIN, fronts
 from aquatint.codecs.hyperprior.integers import LIMIT, ONE, Convolution, scaled
 from aquatint.codecs.hyperprior.model import Model
 from aquatint.codecs.hyperprior.priors import LEAST_SCALE
 
 LARGEST_RESIDUAL = 2**15
 _LEAST_LOG_SCALE = -round(float(np.log2(LEAST_SCALE)) * ONE)  # 3261
-_NEIGHBOURS = [
-    (-2, -2),
-    (-2, -1),
-    (-2, 0),
-    (-2, 1),
-    (-2, 2),
-    (-1, -2),
-    (-1, -1),
-    (-1, 0),
-    (-1, 1),
-    (-1, 2),
-    (0, -2),
-    (0, -1),
-]
-_MARGIN = 2
-
 Selection = Any  # an index of an array (M, h, w)
 
 
@@ -101,24 +85,18 @@ class Passes:
             known = np.concatenate([known, latents])
 
     def _autoregressive(self, model: Model, features: np.ndarray) -> None:
-        """Latents whose neighbours are known are decoded together: those with the same column + 3 row."""
         channels, (height, width) = model.architecture.latents, features.shape[1:]
         (neighbours,) = model.integers["neighbours"].layers
         assert isinstance(neighbours, Convolution)
-        taps = neighbours.weight.reshape(-1, channels, 25)[:, :, : len(_NEIGHBOURS)]
+        taps = neighbours.weight.reshape(len(neighbours.bias), channels, -1)[:, :, : len(NEIGHBOURS)]
         causal = Convolution(taps.reshape(len(taps), -1), neighbours.bias, 1, neighbours.exponent)
-        known = np.zeros((channels, height + 2 * _MARGIN, width + 2 * _MARGIN))
-        reach = 1 + _MARGIN
-        for front in range(width + reach * (height - 1)):
-            rows = np.arange(max(0, -(-(front - width + 1) // reach)), min(height - 1, front // reach) + 1)
-            if len(rows) == 0:  # in a narrow grid
-                continue
-            columns = front - reach * rows
-            window = [known[:, rows + y + _MARGIN, columns + x + _MARGIN] for y, x in _NEIGHBOURS]
+        known = np.zeros((channels, height + 2 * MARGIN, width + 2 * MARGIN))
+        for rows, columns in fronts(height, width):
+            window = [known[:, rows + MARGIN + y, columns + MARGIN + x] for y, x in NEIGHBOURS]
             context = causal.of_columns(np.stack(window, 1).reshape(-1, len(rows)))
             inputs = np.concatenate([features[:, rows, columns], context])
             log_scale, mean = np.split(model.integers["parameters"].of_columns(inputs), 2)
-            known[:, rows + _MARGIN, columns + _MARGIN] = self._visit(np.s_[:, rows, columns], mean, log_scale)
+            known[:, rows + MARGIN, columns + MARGIN] = self._visit(np.s_[:, rows, columns], mean, log_scale)
 
 
 def scale_index(log_scale: np.ndarray) -> np.ndarray:

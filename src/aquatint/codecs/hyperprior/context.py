@@ -5,10 +5,12 @@ Means are those of latents, and scales are in units of a step of 1; the network 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.transforms import feature_channels, sees_latents, usual_log_scales
@@ -28,13 +30,15 @@ class Direct(nn.Module):
         super().__init__()
         self.has_means = architecture.entropy == "mean-scale"
 
-    def forward(self, features: Tensor, latents: Tensor, noisy: Tensor, quantise: Quantise) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, latents: Tensor, noisy: Tensor | None, quantise: Quantise
+    ) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales.
 
         Arguments:
             features: of shape (B, F, h, w).
             latents: of shape (B, M, h, w).
-            noisy: the latents with the noise that stands for quantisation.
+            noisy: the latents with the noise that stands for quantisation, or None if nothing may stand for it.
             quantise: what a decoder will know of latents.
         """
         if not self.has_means:
@@ -73,14 +77,45 @@ class Autoregressive(nn.Module):
             nn.Conv2d(8 * m // 3, 2 * m, 1),
         )
 
-    def forward(self, features: Tensor, latents: Tensor, noisy: Tensor, quantise: Quantise) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, latents: Tensor, noisy: Tensor | None, quantise: Quantise
+    ) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales; the arguments are those of `Direct.forward`.
 
-        The neighbours are the noisy latents: known ones would need a step for each position.
+        In training the neighbours are the noisy latents: known ones need a step for each front.
         """
-        given = self.parameters_net(torch.cat([features, self.neighbours(noisy)], 1))
-        log_scale, mean = (given * PARAMETER_GAIN).chunk(2, 1)
+        seen = self._known(features, latents, quantise) if noisy is None else noisy
+        return self._moments(features, self.neighbours(seen))
+
+    def _moments(self, features: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, mean = (self.parameters_net(torch.cat([features, context], 1)) * PARAMETER_GAIN).chunk(2, 1)
         return mean, log_scale
+
+    def _known(self, features: Tensor, latents: Tensor, quantise: Quantise) -> Tensor:
+        """The latents as a decoder knows them."""
+        weight = self.neighbours.weight.flatten(2)[:, :, : len(NEIGHBOURS)].flatten(1)[:, :, None, None]
+        known = functional.pad(torch.zeros_like(latents), [MARGIN] * 4)
+        for rows, columns in fronts(*latents.shape[2:]):
+            window = torch.stack([known[:, :, rows + MARGIN + y, columns + MARGIN + x] for y, x in NEIGHBOURS], 2)
+            context = functional.conv2d(window.flatten(1, 2)[..., None], weight, self.neighbours.bias)
+            mean, _ = self._moments(features[:, :, rows, columns][..., None], context)
+            found = quantise(latents[:, :, rows, columns][..., None], mean)
+            known[:, :, rows + MARGIN, columns + MARGIN] = found[..., 0]
+        return known[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+# What a causal window of 5x5 sees: rows and columns from its centre, in raster order.
+NEIGHBOURS = [(y, x) for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)]
+MARGIN = 2
+
+
+def fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of the places that such windows let be known together: those with the same column + 3 row."""
+    reach = 1 + MARGIN
+    for front in range(width + reach * (height - 1)):
+        rows = np.arange(max(0, -(-(front - width + 1) // reach)), min(height - 1, front // reach) + 1)
+        if len(rows):  # in a narrow grid some have no places
+            yield rows, front - reach * rows
 
 
 class Channelwise(nn.Module):
@@ -110,7 +145,9 @@ class Channelwise(nn.Module):
             nn.init.zeros_(last.bias)
             last.bias.data[: len(usual)] = usual / PARAMETER_GAIN
 
-    def forward(self, features: Tensor, latents: Tensor, noisy: Tensor, quantise: Quantise) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, latents: Tensor, noisy: Tensor | None, quantise: Quantise
+    ) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales; the arguments are those of `Direct.forward`."""
         known: list[Tensor] = []
         means, log_scales = [], []

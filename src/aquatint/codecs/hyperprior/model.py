@@ -29,7 +29,7 @@ FORMAT = 1
 LEVELS = 256  # steps of a model of variable rate
 HYPER_GROUPS = 16  # of levels with the same step of the hyper-latents, which need tables for each
 STEP_FRACTION = 16  # fraction bits of steps and gains
-_DENSITY_BINS = np.arange(-512, 513)
+_DENSITY_NUMBERS = np.arange(-1023, 1024.0)
 
 
 @dataclass(frozen=True)
@@ -216,11 +216,12 @@ def frozen(network: Network) -> dict[str, np.ndarray]:
     tensors |= {f"rates.{name}": np.asarray(value, np.int32) for name, value in vars(rates).items()}
     cumulative, shifts = tables.gaussian_tables()
     groups = HYPER_GROUPS if architecture.max_step > 1 else 1
-    found = [_density_tables(network, float(rates.hyper_step[g * len(rates) // groups]) / ONE) for g in range(groups)]
-    tensors["tables.cumulative"] = np.concatenate([cumulative, *(table for table, _ in found)])
-    extra = np.zeros(groups * network.prior.channels, np.uint8)
-    tensors["tables.shifts"] = np.concatenate([shifts, extra])
-    tensors["tables.centres"] = np.stack([centres for _, centres in found])
+    # Learned densities are those of hyper-latents, or else of latents.
+    steps = rates.hyper_step / ONE if architecture.hyper else rates.width / (1 << STEP_FRACTION)
+    found = [_density_tables(network, float(steps[g * len(rates) // groups])) for g in range(groups)]
+    tensors["tables.cumulative"] = np.concatenate([cumulative, *(table for table, _, _ in found)])
+    tensors["tables.shifts"] = np.concatenate([shifts, *(shift for _, shift, _ in found)])
+    tensors["tables.centres"] = np.stack([centres for _, _, centres in found])
     return tensors
 
 
@@ -239,15 +240,12 @@ def _rates(network: Network) -> Rates:
     )
 
 
-def _density_tables(network: Network, step: float) -> tuple[np.ndarray, np.ndarray]:
+def _density_tables(network: Network, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     prior = network.prior.double()
-    channels = prior.channels
-    edges = torch.from_numpy(np.concatenate([_DENSITY_BINS - 0.5, [_DENSITY_BINS[-1] + 0.5]]) * step).double()
-    logits = prior.logits(edges.expand(channels, -1)).numpy()
+    edges = torch.from_numpy((_DENSITY_NUMBERS - 0.5) * step)
+    logits = prior.logits(edges.expand(prior.channels, -1)).numpy()
     prior.float()
-    # The bin with the median.
-    centres = _DENSITY_BINS[np.clip((logits < 0).sum(1) - 1, 0, len(_DENSITY_BINS) - 1)]
-    return tables.density_tables(logits[:, 1:], logits[:, :-1], centres, _DENSITY_BINS)
+    return tables.density_tables(logits, int(_DENSITY_NUMBERS[0]))
 
 
 @lru_cache(maxsize=16)

@@ -125,7 +125,7 @@ class Network(nn.Module):
             return round_through((latents - mean) / width) * width + mean
 
         features = self.features(hyper, step, latents.shape[2:])
-        noisy = latents + noise(latents) * width if noise else latents
+        noisy = latents + noise(latents) * width if noise else None
         mean, log_scale = self.context(features, latents, noisy, quantise)
         log_scale = log_scale - torch.log2(step)[:, None, None, None]
         residuals = (latents - mean) / width

@@ -18,6 +18,8 @@ SCALES = 64  # Gaussian tables, from the least scale upwards
 SCALES_PER_OCTAVE = 5
 _CERTAIN = 2  # magnitudes up to this never need the escape
 _WIDEST = 4.0  # scale in bins from which on bins are made wider: beyond 15 lies then less than 1 number in 5000
+_BEYOND = 1 / 5000  # the same for learned densities
+_MOST_SHIFT = 5  # of theirs: from -512 to 512
 
 
 def gaussian_tables() -> tuple[np.ndarray, np.ndarray]:
@@ -36,25 +38,30 @@ def gaussian_tables() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(tables), np.array(shifts, np.uint8)
 
 
-def density_tables(
-    upper: np.ndarray, lower: np.ndarray, centres: np.ndarray, bins: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative tables of learned densities, each around a number of its own.
+def density_tables(logits: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cumulative tables of learned densities, each around its median, with bins as wide as the density wants.
 
     Arguments:
-        upper, lower: logits of the cumulative probability at the upper and lower edges of bins, of shape (C, N).
-        centres: the number in the middle of each table, of shape (C,).
-        bins: the numbers of the bins, consecutive, of shape (N,).
+        logits: of the cumulative probability at the lower edges of consecutive numbers, of shape (C, N).
+        first: the first of these numbers.
 
     Returns:
-        Tables of shape (C, SYMBOLS), and the centres clipped so that a table lies within the bins.
+        Tables of shape (C, SYMBOLS), the shifts of their bins, and the numbers in their middle, of shape (C,).
     """
-    centres = np.clip(centres, bins[0] + LARGEST, bins[-1] - LARGEST).astype(np.int32)
-    sign = -np.sign(upper + lower)
-    masses = np.abs(_sigmoid(sign * upper) - _sigmoid(sign * lower))
-    first = centres - LARGEST - bins[0]
-    rows = [cumulative(mass[start : start + 2 * LARGEST + 1]) for mass, start in zip(masses, first, strict=True)]
-    return np.stack(rows), centres
+    last = logits.shape[1] - 1
+    medians = np.clip((logits < 0).sum(1) - 1, 0, last - 1)
+    tables, shifts = [], []
+    for row, median in zip(logits, medians, strict=True):
+        for shift in range(_MOST_SHIFT + 1):
+            edges = np.clip(median + (np.arange(-LARGEST, LARGEST + 2) << shift) - (1 << shift >> 1), 0, last)
+            lower, upper = row[edges[:-1]], row[edges[1:]]
+            sign = -np.sign(upper + lower)  # to where the sigmoid is small, and differences are exact
+            masses = np.abs(_sigmoid(sign * upper) - _sigmoid(sign * lower))
+            if masses.sum() > 1 - _BEYOND:
+                break
+        tables.append(cumulative(masses))
+        shifts.append(shift)
+    return np.stack(tables), np.array(shifts, np.uint8), (first + medians).astype(np.int32)
 
 
 def cumulative(masses: np.ndarray) -> np.ndarray:
@@ -74,16 +81,16 @@ def cumulative(masses: np.ndarray) -> np.ndarray:
 
 def costs(tables: np.ndarray, shifts: np.ndarray, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Bits that the coder spends on numbers, each by the table of its row."""
-    table, shift = tables.astype(np.int64)[rows], shifts.astype(np.int64)[rows]
-    frequencies = np.diff(table, axis=-1, append=65536)
+    frequencies = np.diff(tables.astype(np.int32), axis=-1, append=65536)
+    with np.errstate(divide="ignore"):
+        bits = 16 - np.log2(frequencies)
+    shift = shifts.astype(np.int32)[rows]
     differences = (values + np.where(shift > 0, 1 << np.maximum(shift - 1, 0), 0)) >> shift
-    inside = np.abs(differences) <= LARGEST
-    symbols = np.where(inside, differences + LARGEST, SYMBOLS - 1)
-    found = np.take_along_axis(frequencies, symbols[:, None], 1)[:, 0]
-    escaped = ~inside | (found == 0)
-    found = np.where(escaped, frequencies[:, -1], found)
+    symbols = np.where(np.abs(differences) <= LARGEST, differences + LARGEST, SYMBOLS - 1)
+    escaped = (symbols == SYMBOLS - 1) | (frequencies[rows, symbols] == 0)
+    found = np.where(escaped, bits[rows, -1], bits[rows, symbols])
     raw = np.where(escaped, np.where(np.abs(differences) < 127, 8, 24), 0)
-    return 16 - np.log2(found) + raw + shift
+    return found + raw + shift
 
 
 def _gaussian_mass(low: float, high: float) -> float:
