@@ -10,6 +10,7 @@ import torch
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.network import Network
 
+torch.set_num_threads(1)  # the networks are small
 FAMILY = {
     "factorized": Architecture("gdn", (8,), 12, 0, "factorized"),
     "scale": Architecture("gdn", (8,), 12, 8, "scale"),

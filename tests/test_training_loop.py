@@ -321,9 +321,13 @@ def test_train_export_encode_decode(
     card = json.loads(target.with_suffix(".json").read_text())
     assert card["sha256"].startswith(model.hash.hex())
     assert (card["licence"], card["data"], card["steps"]) == ("CC0", "noise", 2)
-    rates = [point["bpp"] for point in card["curve"]]
-    assert rates == sorted(rates)
-    assert len(set(rates)) == 6
+    assert list(card["curves"]) == ["model", "jpeg", "webp"]
+    for curve in card["curves"].values():
+        rates = [point["bpp"] for point in curve]
+        assert rates == sorted(set(rates))
+    assert [point["quality"] for point in card["curves"]["model"]] == [1, 20, 40, 60, 80, 100]
+    errors = [point["psnr"] for point in card["curves"]["jpeg"]]
+    assert errors == sorted(errors)
     data = aquatint.encode(photo, quality=50, codec="hyperprior", model="mine")
     assert aquatint.probe(data).model_hash == models.find("mine").hash
     assert aquatint.decode(data).pixels.shape == photo.shape

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PILImage
 from safetensors.numpy import save
 
-from aquatint import image
+from aquatint import api, image
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
 from aquatint.errors import ModelError, UsageError
+from aquatint.evaluation.metrics.fidelity import psnr
 from aquatint.training import checkpoint
 from aquatint.training.data import find_photographs
 
@@ -73,7 +77,7 @@ def export(
     _write(target.with_suffix(".json"), _as_json(card))
     model = ModelFile(target)
     if pictures:
-        card["curve"] = measured(str(target), pictures)
+        card["curves"] = measured(str(target), pictures)
         _write(target.with_suffix(".json"), _as_json(card))
     return model
 
@@ -95,25 +99,34 @@ def weights(network: Network, largest_lambda: float) -> bytes:
     return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
 
 
-def measured(model: str, pictures: Sequence[Path]) -> list[dict[str, float]]:
-    """Mean rate and PSNR of whole files over pictures, for a few qualities."""
-    from aquatint import api
-
+def measured(model: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
+    """Mean rate in bpp and PSNR in dB of whole files over pictures, of a model and of Pillow's JPEG and WebP."""
     photographs = [image.read(photograph.open()) for photograph in find_photographs(pictures)]
-    curve = []
-    for quality in _QUALITIES:
-        done = [
-            api.compress(photograph, Target(quality=quality), codec="hyperprior", model=model)
-            for photograph in photographs
+
+    def own(photograph: image.Image, quality: int) -> tuple[float, float]:
+        encoded = api.compress(photograph, Target(quality=quality), codec="hyperprior", model=model)
+        return encoded.bpp, encoded.report.psnr
+
+    def classical(photograph: image.Image, quality: int, form: str, **options: object) -> tuple[float, float]:
+        samples = np.rint(photograph.pixels * 255).astype(np.uint8)
+        file = io.BytesIO()
+        PILImage.fromarray(samples).save(file, form, quality=quality, **options)
+        decoded = np.asarray(PILImage.open(file).convert("RGB"))
+        return 8 * file.tell() / samples[..., 0].size, psnr(samples, decoded)
+
+    coders = {
+        "model": (own, _QUALITIES),
+        "jpeg": (partial(classical, form="JPEG", optimize=True, progressive=True), (5, 10, 20, 35, 50, 65, 80, 90)),
+        "webp": (partial(classical, form="WEBP", method=6), (0, 5, 15, 30, 50, 70, 85, 95)),
+    }
+    curves = {}
+    for name, (coder, qualities) in coders.items():
+        means = [np.mean([coder(photograph, quality) for photograph in photographs], 0) for quality in qualities]
+        curves[name] = [
+            {"quality": quality, "bpp": round(float(bpp), 4), "psnr": round(float(error), 3)}
+            for quality, (bpp, error) in zip(qualities, means, strict=True)
         ]
-        curve.append(
-            {
-                "quality": quality,
-                "bpp": float(np.mean([encoded.bpp for encoded in done])),
-                "psnr": float(np.mean([encoded.report.psnr for encoded in done])),
-            }
-        )
-    return curve
+    return curves
 
 
 def _as_json(card: Mapping[str, object]) -> bytes:
@@ -121,9 +134,9 @@ def _as_json(card: Mapping[str, object]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)

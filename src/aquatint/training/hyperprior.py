@@ -43,6 +43,8 @@ class HyperpriorTask:
         self.architecture = _architecture(recipe, None if base is None else base[0])
         if recipe.rates != "single" and self.architecture.max_step == 1:
             raise UsageError(f"the architecture {recipe.architecture} has one rate; rates cannot be {recipe.rates}")
+        if not 1 <= recipe.step <= self.architecture.max_step:
+            raise UsageError(f"step must be from 1 to {self.architecture.max_step}, not {recipe.step}")
         torch.manual_seed(recipe.seed)
         self.network = Network(self.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if base is not None:
@@ -55,7 +57,8 @@ class HyperpriorTask:
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
         if self.recipe.rates == "mgda":
             return self._backward_mgda(batch, processes)
-        step = self._random_steps(batch) if self.recipe.rates == "random" else torch.ones_like(batch.places)
+        random = self.recipe.rates == "random"
+        step = self.architecture.max_step**batch.places if random else torch.full_like(batch.places, self.recipe.step)
         with self._precision(batch):
             coded = self.network(batch.pixels, step, batch.noise)
         losses, metrics = self._losses(coded, batch.pixels, step)
@@ -104,16 +107,13 @@ class HyperpriorTask:
         psnr = 10 * torch.log10(255**2 / mse.detach().clamp(min=1e-3))
         return loss, {"bpp": bpp.detach().mean(), "psnr": psnr.mean()}
 
-    def _random_steps(self, batch: Batch) -> Tensor:
-        return self.architecture.max_step**batch.places
-
     def _precision(self, batch: Batch) -> torch.autocast:
         return torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
     def validation_steps(self) -> list[float]:
-        """The steps that are validated: five from the largest to 1, or 1."""
-        if self.architecture.max_step == 1:
-            return [1.0]
+        """The steps that are validated: five from the largest to 1, or the only one."""
+        if self.recipe.rates == "single":
+            return [self.recipe.step]
         return [self.architecture.max_step ** (1 - place / 4) for place in range(5)]
 
     @torch.no_grad()

@@ -66,40 +66,42 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / checkpoint.LAST).exists():
         run.load(checkpoint.load(folder / checkpoint.LAST))
-    training, validation = _split(photographs, recipe)
-    held_out = _validation_batch(validation, recipe, device) if processes.first else None
+    training, _ = _split(photographs, recipe)
+    validation = held_out(photographs, recipe, device) if processes.first else None
     log = Log(folder, run.step, recipe.steps, quiet=quiet) if processes.first else None
     try:
         for batch in batches(
             training, run.step, recipe.steps, rank=processes.rank, processes=processes.count, workers=workers
         ):
             numbers = run.advance(batch.to(device))
-            if log is None or held_out is None:
+            if log is None or validation is None:
                 continue
             if run.step % recipe.log_every == 0:
                 log.write(run.step, "train", numbers)
             if run.step % recipe.checkpoint_every == 0 or run.step == recipe.steps:
-                _checkpoint(run, held_out, folder, log)
+                _checkpoint(run, validation, folder, log)
     finally:
         if log is not None:
             log.close()
 
 
-def _checkpoint(run: _Run, held_out: Batch, folder: Path, log: Log) -> None:
+def held_out(photographs: Sequence[Photograph], recipe: Recipe, device: torch.device) -> Batch:
+    """The crops that are validated: of photographs that are not trained on."""
+    _, kept = _split(photographs, recipe)
+    crops = Crops(kept, recipe.crop, recipe.validation_crops, recipe.seed, flip=False)
+    return next(batches(crops, 0, 1)).to(device)
+
+
+def _checkpoint(run: _Run, validation: Batch, folder: Path, log: Log) -> None:
     run.mean.eval()
-    found = run.task.validate(run.mean, _fresh(held_out))
+    found = run.task.validate(run.mean, validation)
     log.write(run.step, "validation", found)
-    log.pictures(run.step, run.task.samples(run.mean, _fresh(held_out)))
+    log.pictures(run.step, run.task.samples(run.mean, validation))
     better = found["loss"] < run.best
     run.best = min(run.best, found["loss"])
     checkpoint.save(folder / checkpoint.LAST, run.state())
     if better:
         checkpoint.save(folder / checkpoint.BEST, run.state())
-
-
-def _fresh(batch: Batch) -> Batch:
-    """The batch with its noise from the start."""
-    return Batch(batch.pixels, batch.places, batch.seeds)
 
 
 class _Run:
@@ -141,7 +143,8 @@ class _Run:
         """Moves the running mean; in the first steps it is that of fewer steps."""
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.mean.parameters()), list(self.task.network.parameters()), 1 - decay)
+            for mean, value in zip(self.mean.parameters(), self.task.network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
             for mean, value in zip(self.mean.buffers(), self.task.network.buffers(), strict=True):
                 mean.copy_(value)
 
@@ -189,12 +192,6 @@ class _Run:
 
 def _split(photographs: Sequence[Photograph], recipe: Recipe) -> tuple[Crops, Sequence[Photograph]]:
     """Training crops, and the photographs that are held out; with few photographs they are the same."""
-    held_out = photographs[:: recipe.holdout]
     kept = [photograph for index, photograph in enumerate(photographs) if index % recipe.holdout]
     crops = Crops(kept or photographs, recipe.crop, recipe.batch, recipe.seed, smallest_scale=recipe.smallest_scale)
-    return crops, held_out
-
-
-def _validation_batch(photographs: Sequence[Photograph], recipe: Recipe, device: torch.device) -> Batch:
-    crops = Crops(photographs, recipe.crop, recipe.validation_crops, recipe.seed, flip=False)
-    return next(batches(crops, 0, 1)).to(device)
+    return crops, photographs[:: recipe.holdout]

@@ -53,7 +53,9 @@ class RateDistortion(Recipe):
     largest_lambda: float = 0.0932
     """lambda at step 1; at others it is this / step^2 (Kamisli et al. 2024). That of 1 bpp or so."""
     rates: Literal["single", "random", "mgda"] = "single"
-    """Step 1 only; steps spread at random over the range; or eight steps that share a min-norm gradient."""
+    """One step only; steps spread at random over the range; or eight steps that share a min-norm gradient."""
+    step: float = 1.0
+    """The quantisation step if it is only one."""
     balance: float = 0.9
     """The loss of a step is weighed by step^balance: it makes losses of all rates alike, where a plain sum follows the
     high rates alone (measured on published curves: loss falls as lambda^0.45)."""

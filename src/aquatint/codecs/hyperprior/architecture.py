@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from aquatint.errors import UsageError
@@ -116,3 +116,5 @@ ARCHITECTURES = {
         offset="mlp",
     ),
 }
+# What ablations of the variable rate start from.
+ARCHITECTURES["compact-plain"] = replace(ARCHITECTURES["compact"], conditioned=False, hyper_step=False, offset="none")
