@@ -1,12 +1,16 @@
-"""Makes the golden streams under tests/data anew: needed only when the format changes.
+"""Makes the golden files under tests/data anew: needed only when the format changes, or the model that is shipped.
 
-    PYTHONPATH=src python tests/make_golden.py
+    PYTHONPATH=src python tests/make_golden.py [overfitted] [hyperprior]
 
-The latents and pixels come from the reference decoder, not from the one under test.
+Latents and pixels of overfitted streams come from the reference decoder, not from the one under test. Files of the
+hyperprior codec are made with a toy model that is kept beside them, and with the model that is shipped; what is golden
+about them is that other machines, with other floating point, read the same symbols.
 """
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +30,7 @@ CASES = {
 }
 
 
-def main() -> None:
-    DATA.mkdir(exist_ok=True)
+def overfitted() -> None:
     golden = {}
     for seed, (name, (architecture, height, width)) in enumerate(CASES.items()):
         payload = write(synthetic_stream(architecture, height, width, seed))
@@ -37,6 +40,30 @@ def main() -> None:
         (DATA / f"{name}.stream").write_bytes(payload)
         np.save(DATA / f"{name}.npy", picture(decoded, height, width, 8, False).astype(np.uint8))
     (DATA / "golden.json").write_text(json.dumps(golden, indent=2) + "\n")
+
+
+def hyperprior() -> None:
+    from hyperprior_models import LARGEST_LAMBDA, trained
+    from skimage.data import coffee
+
+    import aquatint
+    from aquatint.training.export import weights
+
+    folder = DATA / "hyperprior"
+    folder.mkdir(exist_ok=True)
+    os.environ["AQUATINT_MODELS"] = str(folder)
+    (folder / "toy.safetensors").write_bytes(weights(trained("mean-scale"), LARGEST_LAMBDA))
+    for model, quality in (("toy", 70), ("compact", 30)):
+        data = aquatint.encode(coffee()[100:196, 150:294], quality=quality, codec="hyperprior", model=model)
+        (folder / f"{model}.aqt").write_bytes(data)
+        np.save(folder / f"{model}.npy", np.rint(aquatint.decode(data).pixels * 255).astype(np.uint8))
+
+
+def main() -> None:
+    DATA.mkdir(exist_ok=True)
+    makers = {"overfitted": overfitted, "hyperprior": hyperprior}
+    for name in sys.argv[1:] or makers:
+        makers[name]()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def loaded(name: str) -> Model:
     return load(models.find(name))
 
 
-def compressed(picture: np.ndarray, target: Target, model: str = "channelwise") -> aquatint.Encoded:
+def compressed(picture: np.ndarray, target: Target, model: str | None = "channelwise") -> aquatint.Encoded:
     return aquatint.compress(aquatint.from_array(picture), target, codec="hyperprior", model=model, threads=1)
 
 
@@ -82,6 +83,19 @@ def test_gaussian_tables_are_the_distribution() -> None:
         mass = np.diff(stats.norm.cdf(np.append(values - 0.5, 4000.5), scale=0.11 * 2 ** (row / 5)))
         entropy = -(mass[mass > 0] * np.log2(mass[mass > 0])).sum()
         assert entropy - 1e-3 <= (mass * bits).sum() <= entropy + (0.002 if shifts[row] == 0 else 0.02)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(0.4, 0), (3.0, 0), (30.0, 4), (100.0, 5)])
+def test_density_tables_are_the_distribution(scale: float, shift: int) -> None:
+    numbers = np.arange(-1023, 1024)
+    location = 17.3
+    logits = (numbers - 0.5 - location) / (scale * 3**0.5 / np.pi)  # a logistic distribution
+    table, shifts, centres = tables.density_tables(logits[None], -1023)
+    assert (shifts.tolist(), centres.tolist()) == ([shift], [17])
+    mass = np.diff(stats.logistic.cdf(np.append(logits, (1023.5 - location) / (scale * 3**0.5 / np.pi))))
+    bits = tables.costs(table, shifts, numbers - centres, np.zeros(len(numbers), int))
+    entropy = -(mass[mass > 0] * np.log2(mass[mass > 0])).sum()
+    assert entropy - 1e-3 <= (mass * bits).sum() <= entropy * 1.01 + 0.02
 
 
 def test_scale_indices_are_those_of_the_nearest_table() -> None:
@@ -203,6 +217,19 @@ def test_wrong_arguments_of_the_coder_are_refused() -> None:
         reader.read(np.array([64], np.uint16))
 
 
+# ---- The shipped model
+
+
+def test_the_shipped_model_is_the_default_and_suits_all_rates(photo: np.ndarray) -> None:
+    picture = __import__("skimage.data").data.astronaut()
+    done = [compressed(picture, Target(quality=quality), model=None) for quality in (1, 50, 100)]
+    assert {encoded.header.model_hash for encoded in done} == {models.find("compact").hash}
+    assert models.find("compact").path.parent == models.PACKAGED
+    assert done[0].bpp < 0.12
+    assert done[2].bpp > 1
+    assert done[1].report.psnr > 30
+
+
 # ---- Files
 
 
@@ -316,6 +343,18 @@ def test_decoding_reads_no_float_before_the_last_symbol(installed: Path, photo: 
     save_file(arrays, installed / "hollow.safetensors", about)
     header = Header("hyperprior", 144, 96, model_hash=loaded("hollow").hash)
     assert (hyperprior.decode(payload, header, threads=1) == 128).all()
+
+
+# ---- Golden files: made by tests/make_golden.py, on a machine with other floating point than this one's
+
+DATA = Path(__file__).parent / "data" / "hyperprior"
+
+
+@pytest.mark.parametrize("model", ["toy", "compact"])
+def test_golden_files_decode_everywhere(model: str, folder: Path) -> None:
+    shutil.copy(DATA / "toy.safetensors", folder)
+    found = aquatint.decode((DATA / f"{model}.aqt").read_bytes(), threads=1).pixels * 255
+    assert np.abs(found - np.load(DATA / f"{model}.npy")).max() <= 2.01  # docs/FORMAT.md, 3.3
 
 
 # ---- What may go wrong

@@ -14,7 +14,7 @@ from scipy import stats  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from aquatint.codecs.hyperprior.architecture import ARCHITECTURES, Architecture  # noqa: E402
-from aquatint.codecs.hyperprior.context import MaskedConv2d  # noqa: E402
+from aquatint.codecs.hyperprior.context import NEIGHBOURS, MaskedConv2d, fronts  # noqa: E402
 from aquatint.codecs.hyperprior.layers import (  # noqa: E402
     GDN,
     RateGain,
@@ -89,6 +89,19 @@ def test_a_masked_convolution_sees_nothing_that_comes_later() -> None:
     seen = x.grad[0, 0] != 0
     assert seen.flatten()[:12].all()
     assert not seen.flatten()[12:].any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (7, 5)])
+def test_fronts_visit_every_place_after_its_neighbours(size: tuple[int, int]) -> None:
+    visited = np.full(size, -1)
+    for number, (rows, columns) in enumerate(fronts(*size)):
+        assert (visited[rows, columns] == -1).all()
+        for row, column in zip(rows, columns, strict=True):
+            for y, x in NEIGHBOURS:
+                if 0 <= row + y < size[0] and 0 <= column + x < size[1]:
+                    assert 0 <= visited[row + y, column + x] < number
+        visited[rows, columns] = number
+    assert (visited >= 0).all()
 
 
 def test_residual_transforms_begin_as_the_cosine_transform() -> None:

@@ -19,6 +19,7 @@ from aquatint.codecs.hyperprior.priors import LEAST_SCALE
 
 LARGEST_RESIDUAL = 2**15
 _LEAST_LOG_SCALE = -round(float(np.log2(LEAST_SCALE)) * ONE)  # 3261
+
 Selection = Any  # an index of an array (M, h, w)
 
 

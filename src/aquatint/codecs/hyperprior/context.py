@@ -47,6 +47,20 @@ class Direct(nn.Module):
         return mean, log_scale
 
 
+# What a causal window of 5x5 sees: rows and columns from its centre, in raster order.
+NEIGHBOURS = [(y, x) for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)]
+MARGIN = 2
+
+
+def fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of the places that such windows let be known together: those with the same column + 3 row."""
+    reach = 1 + MARGIN
+    for front in range(width + reach * (height - 1)):
+        rows = np.arange(max(0, -(-(front - width + 1) // reach)), min(height - 1, front // reach) + 1)
+        if len(rows):  # in a narrow grid some have no places
+            yield rows, front - reach * rows
+
+
 class MaskedConv2d(nn.Conv2d):
     """A convolution that sees only what comes before its centre in raster order (van den Oord et al. 2016, type A)."""
 
@@ -102,20 +116,6 @@ class Autoregressive(nn.Module):
             found = quantise(latents[:, :, rows, columns][..., None], mean)
             known[:, :, rows + MARGIN, columns + MARGIN] = found[..., 0]
         return known[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
-
-
-# What a causal window of 5x5 sees: rows and columns from its centre, in raster order.
-NEIGHBOURS = [(y, x) for y in (-2, -1, 0) for x in range(-2, 3) if (y, x) < (0, 0)]
-MARGIN = 2
-
-
-def fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of the places that such windows let be known together: those with the same column + 3 row."""
-    reach = 1 + MARGIN
-    for front in range(width + reach * (height - 1)):
-        rows = np.arange(max(0, -(-(front - width + 1) // reach)), min(height - 1, front // reach) + 1)
-        if len(rows):  # in a narrow grid some have no places
-            yield rows, front - reach * rows
 
 
 class Channelwise(nn.Module):

@@ -52,16 +52,19 @@ def density_tables(logits: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarr
     medians = np.clip((logits < 0).sum(1) - 1, 0, last - 1)
     tables, shifts = [], []
     for row, median in zip(logits, medians, strict=True):
-        for shift in range(_MOST_SHIFT + 1):
-            edges = np.clip(median + (np.arange(-LARGEST, LARGEST + 2) << shift) - (1 << shift >> 1), 0, last)
-            lower, upper = row[edges[:-1]], row[edges[1:]]
-            sign = -np.sign(upper + lower)  # to where the sigmoid is small, and differences are exact
-            masses = np.abs(_sigmoid(sign * upper) - _sigmoid(sign * lower))
-            if masses.sum() > 1 - _BEYOND:
-                break
-        tables.append(cumulative(masses))
+        masses = [_density_masses(row, median, shift) for shift in range(_MOST_SHIFT + 1)]
+        shift = next((shift for shift, mass in enumerate(masses) if mass.sum() > 1 - _BEYOND), _MOST_SHIFT)
+        tables.append(cumulative(masses[shift]))
         shifts.append(shift)
     return np.stack(tables), np.array(shifts, np.uint8), (first + medians).astype(np.int32)
+
+
+def _density_masses(logits: np.ndarray, median: int, shift: int) -> np.ndarray:
+    edges = median + (np.arange(-LARGEST, LARGEST + 2) << shift) - (1 << shift >> 1)
+    edges = np.clip(edges, 0, len(logits) - 1)
+    lower, upper = logits[edges[:-1]], logits[edges[1:]]
+    sign = -np.sign(upper + lower)  # to where the sigmoid is small, and differences are exact
+    return np.abs(_sigmoid(sign * upper) - _sigmoid(sign * lower))
 
 
 def cumulative(masses: np.ndarray) -> np.ndarray:
