@@ -89,7 +89,7 @@ class Aquatint:
         codecs.load(self.codec)
         self._options()
         settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
-        code = fingerprint("codecs/**/*.py", "perception/**/*.py", "native.*")
+        code = fingerprint("codecs/**/*.py", "perception/**/*.py", "models/*", "native.*")
         return {"version": f"aquatint {__version__} ({code})", "settings": settings}
 
     def encode(self, pixels: np.ndarray, bpp: float, *, threads: int) -> Coded:
