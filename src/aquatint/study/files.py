@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         title: on every page.
-        layout: where there is room for it; on small screens pictures flip in place.
+        layout: where there is room for it; on small screens more of the pictures share one place.
         not_sure: raters may prefer neither.
         trials: of a rater, golden pairs and repeats included, 1 to 1000.
         golden: of them, pairs of an original and a damaged one.

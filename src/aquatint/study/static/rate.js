@@ -5,6 +5,7 @@ import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
 const BLANK = 250; // milliseconds of grey between trials, so that nobody compares one with the next
+const TOUCH = matchMedia("(pointer: coarse)").matches;
 const STEP = 48; // pixels that a key moves pictures
 
 const stage = new Stage($("stage"), $("stage").dataset.layout);
@@ -66,7 +67,7 @@ function update() {
   }
   const zoomed = (window.visualViewport?.scale ?? 1) > 1.01;
   if (zoomed) hint("Please zoom out: pictures are exact only at 100 %");
-  else if (trial && !both && wait <= 0) hint("Look at both first: press Space, or tap the picture");
+  else if (trial && !both && wait <= 0) hint(TOUCH ? "Look at both first: tap the picture" : "Look at both first: press Space");
   else hint("");
 }
 

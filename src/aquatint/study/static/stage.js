@@ -6,7 +6,13 @@
 export const SIDES = ["left", "reference", "right"];
 const CAPTION = 30; // CSS pixels above a picture
 const GAP = 16; // between pictures and around them
-const NARROW = 300; // CSS pixels: where panes would get narrower than this (and than the picture), pictures flip in place
+const ENOUGH = 0.75; // of a picture's width that must be seen; with less room for it, pictures share a place and flip
+const COLUMNS = { "side-by-side": 3, flip: 2, "flip-with-reference": 1 };
+const PLACES = {
+  "side-by-side": { left: 0, reference: 1, right: 2 },
+  flip: { left: 1, reference: 0, right: 1 },
+  "flip-with-reference": { left: 0, reference: 0, right: 0 },
+};
 
 export class Stage {
   constructor(element, layout) {
@@ -75,15 +81,13 @@ export class Stage {
     const right = Math.floor(box.right * ratio);
     const bottom = Math.floor((box.bottom - GAP / 2) * ratio);
     const gap = Math.round(GAP * ratio);
-    const widthOf = (columns) => Math.floor((right - left - gap * (columns + 1)) / columns);
-    const fits = (columns) => widthOf(columns) >= Math.min(width, NARROW * ratio);
-    const columns = { "side-by-side": 3, flip: 2, "flip-with-reference": 1 }[this.wanted];
-    this.layout = fits(columns) ? this.wanted : "flip-with-reference";
-    const cells = this.layout === this.wanted ? columns : 1;
-    const cell = cells === 1 ? Math.min(right - left, Math.max(widthOf(1), Math.min(width, right - left))) : widthOf(cells);
-    this.shownWidth = Math.max(1, Math.min(width, cell));
+    const columnWidth = (count) => Math.floor((right - left - (count > 1 ? gap * (count + 1) : 0)) / count);
+    const layouts = Object.keys(COLUMNS).filter((one) => COLUMNS[one] <= COLUMNS[this.wanted]);
+    this.layout = layouts.find((one) => columnWidth(COLUMNS[one]) >= ENOUGH * width) ?? "flip-with-reference";
+    const cells = COLUMNS[this.layout];
+    const places = PLACES[this.layout];
+    this.shownWidth = Math.max(1, Math.min(width, columnWidth(cells)));
     this.shownHeight = Math.max(1, Math.min(height, bottom - top));
-    const places = { 3: { left: 0, reference: 1, right: 2 }, 2: { left: 1, reference: 0, right: 1 }, 1: { left: 0, reference: 0, right: 0 } }[cells];
     const total = cells * this.shownWidth + (cells - 1) * gap;
     const x0 = left + Math.floor((right - left - total) / 2);
     const y0 = top + Math.floor((bottom - top - this.shownHeight) / 2);
