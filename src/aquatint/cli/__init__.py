@@ -18,6 +18,7 @@ from aquatint.cli.decode import decode
 from aquatint.cli.encode import encode
 from aquatint.cli.info import info
 from aquatint.cli.metrics import metrics
+from aquatint.cli.study import study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +30,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(metrics)
+app.add_typer(study, name="study")
 
 
 def _print_version(wanted: bool) -> None:

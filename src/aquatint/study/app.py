@@ -58,7 +58,7 @@ class App:
         self._pages.globals["settings"] = settings
         markdown = MarkdownIt("commonmark", {"html": False})
         self._texts = {
-            name.removesuffix(".md"): Markup(markdown.render(self._study.text(name)))  # noqa: S704, html is off
+            name.removesuffix(".md"): Markup(markdown.render(self._study.text(name)))
             for name in (files.INSTRUCTIONS, files.CONSENT)
         }
         with resources.as_file(resources.files("aquatint.study") / "static") as static:

@@ -1,13 +1,13 @@
 """The folder of a study: settings and texts to be edited, a list of stimuli, and their pictures.
 
-    study.toml        settings
-    instructions.md   what raters read first
-    consent.md        what they agree to
-    stimuli.jsonl     a line for every picture that may be shown
-    pictures/         PNG files with random names, which tell raters nothing
-    votes.sqlite      raters, trials and votes, made by `aquatint study serve`
-    secrets.json      keys of tokens, likewise
-    results/          made by `aquatint study results`
+study.toml        settings
+instructions.md   what raters read first
+consent.md        what they agree to
+stimuli.jsonl     a line for every picture that may be shown
+pictures/         PNG files with random names, which tell raters nothing
+votes.sqlite      raters, trials and votes, made by `aquatint study serve`
+secrets.json      keys of tokens, likewise
+results/          made by `aquatint study results`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Elo against bits, and who beats whom, as SVG and PNG."""
+"""Elo against bits, who beats whom, and power curves, as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from aquatint.errors import DependencyError
 from aquatint.study.results import POOLED, Ranking
+from aquatint.study.simulate import Power
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")  # Okabe and Ito
 _MARKERS = "osD^vPX*"
@@ -46,6 +47,31 @@ def draw(rankings: Sequence[Ranking]) -> dict[str, bytes]:
                 figure.savefig(out, format=extension, metadata={"Date": None} if extension == "svg" else {})
                 files[f"{name}.{extension}"] = out.getvalue()
     return files
+
+
+def power(found: Sequence[Power], extension: str) -> bytes:
+    """A file of the power curve: the width of intervals, and how surely neighbours are told apart, by votes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.0), layout="constrained")
+        widths, shares = figure.subplots(1, 2)
+        votes = [one.votes for one in found]
+        widths.plot(votes, [one.half_width for one in found], "o-", color=_COLOURS[0])
+        widths.set_ylabel("half of the 95 % interval [Elo]")
+        shares.plot(votes, [100 * one.ordered for one in found], "s-", color=_COLOURS[1], label="in the right order")
+        shares.plot(votes, [100 * one.told_apart for one in found], "D-", color=_COLOURS[2], label="told apart")
+        shares.set_ylabel("neighbours [%]")
+        shares.set_ylim(0, 104)
+        shares.legend()
+        widths.set_ylim(bottom=0)
+        for axes in (widths, shares):
+            axes.set_xlabel("votes")
+            axes.grid(color="#dddddd", linewidth=0.6)
+        out = io.BytesIO()
+        figure.savefig(out, format=extension, metadata={"Date": None} if extension == "svg" else {})
+    return out.getvalue()
 
 
 def _elo(rankings: Sequence[Ranking]) -> Any:

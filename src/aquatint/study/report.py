@@ -81,6 +81,6 @@ def _page(study: Study, found: Results, drawn: Mapping[str, bytes]) -> str:
     )
     pages.filters["number"] = lambda value, digits: f"{value:.{digits}f}" if math.isfinite(value) else "–"
     # matplotlib escapes the names in it.
-    svg = {name: Markup(data.decode().split("?>", 1)[1]) for name, data in drawn.items() if name.endswith(".svg")}  # noqa: S704
+    svg = {name: Markup(data.decode().split("?>", 1)[1]) for name, data in drawn.items() if name.endswith(".svg")}
     ordinary = [ballot for ballot in found.ballots if ballot.trial.kind == "pair"]
     return pages.get_template("report.html").render(study=study, found=found, svg=svg, ordinary=len(ordinary))

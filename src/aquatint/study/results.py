@@ -1,4 +1,4 @@
-"""What the votes say: Elo with intervals, per rate and pooled, with and without flagged raters; agreement of metrics."""
+"""What the votes say: Elo with intervals, per rate and pooled, and how metrics agree with it."""
 
 from __future__ import annotations
 
@@ -127,9 +127,7 @@ def compute(study: Study, votes: Sequence[Ballot], *, anchor: str | None = None,
     return Results(kept, everyone, records, agreement, votes)
 
 
-def _rank(
-    study: Study, wins: np.ndarray, ties: np.ndarray | None, anchor: str | None, draws: int
-) -> list[Ranking]:
+def _rank(study: Study, wins: np.ndarray, ties: np.ndarray | None, anchor: str | None, draws: int) -> list[Ranking]:
     groups = [(label, [place]) for place, label in enumerate(study.rates)]
     if len(study.rates) > 1:
         groups.append((POOLED, list(range(len(study.rates)))))
@@ -146,7 +144,9 @@ def _ranking(
     draws: int,
 ) -> Ranking:
     labels = [study.rates[place] for place in rates]
-    names = [name for name in study.conditions if any((r, name, p) in study.compared for r in labels for p in study.pictures)]
+    names = [
+        name for name in study.conditions if any((r, name, p) in study.compared for r in labels for p in study.pictures)
+    ]
     places = [study.conditions.index(name) for name in names]
     chosen = wins[:, rates].sum(1)[:, places][:, :, places]
     tied = None if ties is None else ties[:, rates].sum(1)[:, places][:, :, places]
@@ -158,7 +158,9 @@ def _ranking(
         drawn = ranking.bootstrap(chosen, tied, np.random.default_rng(0), draws=draws, anchor=zero)
         intervals = ranking.intervals(elo, drawn, len(wins))
     total = np.zeros_like(elo * elo[:, None]) if tied is None else tied.sum(0)
-    bpp = np.array([_mean(s.bpp for key, s in study.compared.items() if key[0] in labels and key[1] == n) for n in names])
+    bpp = np.array(
+        [_mean(s.bpp for key, s in study.compared.items() if key[0] in labels and key[1] == n) for n in names]
+    )
     return Ranking(label, names, elo, intervals, chosen.sum(0), total + total.T, bpp)
 
 

@@ -1,8 +1,8 @@
 """Raters who did not look: golden pairs answered wrongly, or repeats answered otherwise than chance explains.
 
-Both tests ask how probable it is that an attentive rater does as badly: for golden pairs one who is right on nine of ten,
-for repeats one who decides twice by the probabilities that the votes of all raters give to the pair. Below one
-in a hundred the rater is flagged. Results are given with and without those who are.
+Both tests ask how probable it is that an attentive rater does as badly: for golden pairs one who is right on nine of
+ten, for repeats one who decides twice by the probabilities that the votes of all raters give to the pair. Below one in
+a hundred the rater is flagged. Results are given with and without those who are.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def serve(folder: str | Path, *, host: str, port: int, say: Callable[[str], None
     say(f"admin:  http://{shown}:{port}/admin with the token {keys.admin}")
     if not is_loopback(host):
         say(
-            f"{host} can be reached from other machines: put a server that speaks HTTPS, such as Caddy or nginx, in front "
-            "of this one and let it listen at 127.0.0.1, or tokens cross the network in the clear (docs/study.md)"
+            f"{host} can be reached from other machines: put a server that speaks HTTPS, such as Caddy or nginx, in "
+            "front of this one and let it listen at 127.0.0.1, or tokens cross the network in the clear (docs/study.md)"
         )
     uvicorn.run(
         app.starlette,

@@ -91,8 +91,8 @@ class Service:
         """Takes a vote, and tells where the rater is then. The same vote again changes nothing.
 
         Raises:
-            RefusedError: the trial is not this rater's (404), has another vote (409), neither is no choice in this study
-                or the pictures were seen too briefly (422).
+            RefusedError: the trial is not this rater's (404), has another vote (409), neither is no choice in this
+                study or the pictures were seen too briefly (422).
         """
         settings = self.study.settings
         if vote.choice == "neither" and not settings.not_sure:
@@ -183,9 +183,7 @@ def pairs_of_stimuli(study: Study) -> dict[frozenset[str], int]:
     """The place of each pair in `study.pairs`, by the ids of its two stimuli."""
     pairs = study.pairs
     ids = (
-        frozenset(
-            study.compared[study.rates[r], study.conditions[c], study.pictures[p]].id for c in (first, second)
-        )
+        frozenset(study.compared[study.rates[r], study.conditions[c], study.pictures[p]].id for c in (first, second))
         for r, first, second, p in zip(pairs.rate, pairs.first, pairs.second, pairs.picture, strict=True)
     )
     return {sides: place for place, sides in enumerate(ids)}

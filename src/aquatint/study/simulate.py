@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,8 +139,3 @@ def power(truth: Truth, raters: int, trials: int, studies: int, seed: int = 0, *
         apart.append(((np.diff(drawn[:, order]) > 0).mean(0) >= 0.975).mean())
     means = (float(np.mean(values)) for values in (widths, ordered, apart, covered))
     return Power(raters, votes, *means)
-
-
-def curve(truth: Truth, raters: Sequence[int], trials: int, studies: int, seed: int = 0) -> list[Power]:
-    """The power of studies of several sizes; see `power`."""
-    return [power(truth, count, trials, studies, seed) for count in raters]

@@ -84,8 +84,8 @@ def from_evaluation(folder: str | Path) -> list[Source]:
 def from_folder(folder: str | Path) -> list[Source]:
     """Pictures in folders: `reference`, and one for each condition, with the same names of files.
 
-    The name of a condition's folder may end in @ and a rate: avif@0.1. A file `sizes.csv` with the columns folder, picture
-    (the name without extension) and bytes tells the sizes of the coded files.
+    The name of a condition's folder may end in @ and a rate: avif@0.1. A file `sizes.csv` with the columns folder,
+    picture (the name without extension) and bytes tells the sizes of the coded files.
 
     Raises:
         UsageError: there are not two conditions, a picture has no reference, or `sizes.csv` makes no sense.
