@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
+from typing import Any
 from urllib.parse import parse_qs
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -223,8 +224,8 @@ class App:
         secure = request.url.scheme == "https"
         response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
-    def _page(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
-        return HTMLResponse(self._pages.get_template(template).render(values), status)
+    def _page(self, template: str, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self._pages.get_template(template).render(values))
 
     def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RefusedError)
@@ -244,7 +245,9 @@ class App:
         log.warning("refused with %d: %s %s from %s: %s", status, request.method, route, _address(request), message)
         if request.url.path in ("/state", "/votes"):
             return JSONResponse({"error": message}, status)
-        return self._page("error.html", status, message=message, code=status)
+        page = self._page("error.html", message=message, code=status)
+        page.status_code = status
+        return page
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -269,8 +272,7 @@ def parse_vote(data: bytes, received: float) -> Vote:
 
     def number(name: str, low: float, high: float) -> float:
         value = values.get(name)
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not real or not low <= value <= high:  # false for NaN
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # as of NaN
             raise RefusedError(422, f"{name} must be a number between {low} and {high}")
         return float(value)
 

@@ -194,7 +194,7 @@ class Study:
 
     @cached_property
     def plan(self) -> tuple[int, int, int]:
-        """Trials of a rater, and of them golden pairs and repeats: fewer than the settings say if there are few pairs."""
+        """Trials of a rater, and of them golden pairs and repeats: fewer than in the settings if pairs are few."""
         golden = min(self.settings.golden, len(self.golden), len(self.pairs) // 2)
         repeats = min(self.settings.repeats, len(self.pairs) // 2)
         ordinary = min(self.settings.trials - self.settings.golden - self.settings.repeats, len(self.pairs))
@@ -257,7 +257,8 @@ def _stimuli(path: Path) -> Iterable[Stimulus]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             values: dict[str, Any] = json.loads(line)
-            yield Stimulus(**values | {"role": Role(values["role"])})
+            values["role"] = Role(values["role"])
+            yield Stimulus(**values)
         except (ValueError, TypeError, KeyError) as error:  # UsageError is a ValueError
             raise UsageError(f"{path}, line {number}: {error}") from None
 

@@ -94,7 +94,7 @@ def _elo(rankings: Sequence[Ranking]) -> Any:
         elo = np.array([one.elo[k] for _, one, k in points])
         ends = np.array([one.intervals[k] for _, one, k in points])
         bars = np.nan_to_num(np.abs(ends - elo[:, None]).T)
-        look = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
         axes.errorbar(x, elo, bars, label=name, capsize=3, linewidth=1.6, markersize=5, elinewidth=1.1, **look)
     if over_bits:
         axes.set_xlabel("bits per pixel")

@@ -2,9 +2,9 @@
 
 A rater who compares i with j, whose strengths differ by d = s_i - s_j, prefers i, prefers j or is not sure with
 probabilities in the proportions exp(d / 2) : exp(-d / 2) : v (Davidson 1970). Without ties v = 0, which is Bradley and
-Terry's model (1952). The likelihood is that of an exponential family whose statistics are half the wins minus half the losses and
-the number of ties: its gradient is what was observed minus what is expected, its Hessian minus the covariance. A normal
-prior on strengths keeps those finite that only won or only lost, and fixes their mean at 0.
+Terry's model (1952). The likelihood is that of an exponential family whose statistics are half the wins minus half the
+losses, and the number of ties: its gradient is what was observed minus what is expected, its Hessian minus the
+covariance. A normal prior on strengths keeps those finite that only won or only lost, and fixes their mean at 0.
 
 All functions take stacks of tallies, for bootstraps: `...` stands for any leading axes.
 """

@@ -79,7 +79,7 @@ def _page(study: Study, found: Results, drawn: Mapping[str, bytes]) -> str:
     pages = Environment(
         loader=PackageLoader("aquatint.study"), autoescape=select_autoescape(), undefined=StrictUndefined
     )
-    pages.filters["number"] = lambda value, digits: f"{value:.{digits}f}" if math.isfinite(value) else "–"
+    pages.filters["number"] = lambda value, digits: f"{value:.{digits}f}" if math.isfinite(value) else "-"
     # matplotlib escapes the names in it.
     svg = {name: Markup(data.decode().split("?>", 1)[1]) for name, data in drawn.items() if name.endswith(".svg")}
     ordinary = [ballot for ballot in found.ballots if ballot.trial.kind == "pair"]

@@ -35,7 +35,7 @@ class Ranking:
     """
 
     rate: str
-    conditions: Sequence[str]
+    conditions: list[str]
     elo: np.ndarray
     intervals: np.ndarray
     wins: np.ndarray
@@ -193,8 +193,9 @@ def _agreement_of(study: Study, votes: Sequence[Ballot], rankings: Sequence[Rank
         better = sign * (left - other) * (1 if ballot.vote.choice == "left" else -1)
         right += 1.0 if better > 0 else 0.5 if better == 0 else 0.0
         count += 1
-    correlations = [f(np.array(x), np.array(y)) if len(x) > 2 else math.nan for f in (pearson, spearman, kendall)]
-    return Agreement(metric, *correlations, right / count if count else math.nan, count)
+    means, elo = np.array(x), np.array(y)
+    p, s, k = (f(means, elo) if len(x) > 2 else math.nan for f in (pearson, spearman, kendall))
+    return Agreement(metric, p, s, k, right / count if count else math.nan, count)
 
 
 def rows(results: Results) -> list[Mapping[str, object]]:
