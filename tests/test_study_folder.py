@@ -142,7 +142,7 @@ def test_files_outside_of_the_folder_are_refused(tmp_path: Path, file: str) -> N
     path = study.folder / files.STIMULI
     lines = path.read_text().splitlines()
     path.write_text("\n".join([json.dumps(json.loads(lines[0]) | {"file": file}), *lines[1:]]))
-    with pytest.raises(UsageError, match="line 1: .* is not the name of a picture"):
+    with pytest.raises(UsageError, match=r"line 1: .* is not the name of a picture"):
         files.load(study.folder)
 
 

@@ -24,7 +24,7 @@ WORTH = {"fine": 1.5, "coarse": 0.0, "rough": -1.5}
 
 
 def fill(study: Study, raters: int, *, careless: int = 0) -> None:
-    """Votes of raters who go by WORTH, the last of them by nothing."""
+    """Votes of raters who go by WORTH, the last of them by its opposite."""
     rng = np.random.default_rng(7)
     votes = Database(study.folder / database.NAME)
     service = Service(study, votes)
@@ -38,7 +38,8 @@ def fill(study: Study, raters: int, *, careless: int = 0) -> None:
         while state.trials:
             trial = state.trials[0]
             left, right = study.by_id[trial.left], study.by_id[trial.right]
-            p = 0.5 if number >= raters - careless else 1 / (1 + np.exp(worth(right) - worth(left)))
+            sign = -1 if number >= raters - careless else 1
+            p = 1 / (1 + np.exp(sign * (worth(right) - worth(left))))
             choice = (
                 "neither" if rng.random() < 0.05 and abs(worth(left)) < 5 else "left" if rng.random() < p else "right"
             )
@@ -78,7 +79,7 @@ def test_votes_become_elo(tmp_path: Path) -> None:
     shares = one.win_shares
     np.testing.assert_allclose(shares + shares.T + np.diag([np.nan] * 3), np.full((3, 3), 1) + np.diag([np.nan] * 3))
     metrics = {one.metric: one for one in found.agreement}
-    assert metrics["psnr"].pearson > 0.99
+    assert metrics["psnr"].pearson > 0.97
     assert metrics["psnr"].kendall == 1
     assert metrics["psnr"].two_choice > 0.75
     assert metrics["lpips-alex"].two_choice == pytest.approx(1 - metrics["psnr"].two_choice)

@@ -51,7 +51,7 @@ class App:
         self._keys = keys
         settings = self._study.settings
         self._joins = Limit(settings.joins_per_minute, settings.joins_per_minute)
-        self._votes = Limit(120, 10)
+        self._votes = Limit(120, 30)
         self._admins = Limit(10, 10)
         self._pages = Environment(
             loader=PackageLoader("aquatint.study"), autoescape=select_autoescape(), undefined=StrictUndefined

@@ -128,7 +128,7 @@ def check_bits(sources: Sequence[Source], tolerance: float) -> None:
     for group in groups.values():
         small, large = (extreme(group, key=lambda s: s.bytes or 0) for extreme in (min, max))
         mismatch = (large.bytes or 0) / max(1, small.bytes or 0) - 1
-        bad += mismatch > tolerance
+        bad += (large.bytes or 0) - (small.bytes or 0) > tolerance * (small.bytes or 0)
         if mismatch > worst:
             worst, which = mismatch, (small, large)
     if bad and which is not None:
