@@ -21,7 +21,7 @@ let timer = 0;
 
 const looking = () => looked + (since === null ? 0 : performance.now() - since);
 const say = (text) => { $("status").textContent = text; };
-const hint = (text) => { $("hint").textContent = text; $("hint").hidden = !text; };
+const hint = (text) => { $("hint").textContent = text; }; // its line stays, so that pictures stay in place
 
 function pictures(of) {
   if (!loaded.has(of.id)) loaded.set(of.id, loadPictures(of, hint));

@@ -1,7 +1,9 @@
 // Three pictures on a grid of device pixels: one pixel of a picture is one pixel of the screen, never resampled.
 //
-// A canvas is as large as the part of its picture that is to be seen, so there is nothing to scale or clip. All positions
-// are computed in device pixels and written in CSS pixels.
+// A canvas shows the part of its picture that there is room for, so there is nothing to scale or clip. A browser keeps its
+// promise only where both edges of the canvas lie on device pixels and on its own grid for layout, which has 64 steps a
+// CSS pixel: sizes and positions are therefore multiples of the least number of CSS pixels that is a whole number of device
+// pixels (3 CSS pixels at a ratio of 4/3), and what a canvas has beyond its picture is grey.
 
 export const SIDES = ["left", "reference", "right"];
 const CAPTION = 30; // CSS pixels above a picture
@@ -13,6 +15,11 @@ const PLACES = {
   flip: { left: 1, reference: 0, right: 1 },
   "flip-with-reference": { left: 0, reference: 0, right: 0 },
 };
+
+function wholePixels(ratio) {
+  for (let unit = 1; unit <= 20; unit += 1) if (Math.abs(unit * ratio - Math.round(unit * ratio)) < 1e-3) return unit;
+  return 1;
+}
 
 export class Stage {
   constructor(element, layout) {
@@ -73,51 +80,50 @@ export class Stage {
   arrange() {
     if (!this.images) return;
     const ratio = window.devicePixelRatio;
+    const unit = wholePixels(ratio);
+    const down = (length) => Math.floor(length / unit) * unit;
+    const up = (length) => Math.ceil(length / unit) * unit;
     const box = this.element.getBoundingClientRect();
-    const { naturalWidth: width, naturalHeight: height } = this.images.left;
-    // The stage from the first whole device pixel in it, with room for margins and captions.
-    const left = Math.ceil(box.left * ratio);
-    const top = Math.ceil((box.top + CAPTION) * ratio);
-    const right = Math.floor(box.right * ratio);
-    const bottom = Math.floor((box.bottom - GAP / 2) * ratio);
-    const gap = Math.round(GAP * ratio);
-    const columnWidth = (count) => Math.floor((right - left - (count > 1 ? gap * (count + 1) : 0)) / count);
+    const { naturalWidth, naturalHeight } = this.images.left;
+    const [width, height] = [naturalWidth / ratio, naturalHeight / ratio];
+    const columnWidth = (count) => (box.width - (count > 1 ? GAP * (count + 1) : 0)) / count;
     const layouts = Object.keys(COLUMNS).filter((one) => COLUMNS[one] <= COLUMNS[this.wanted]);
     this.layout = layouts.find((one) => columnWidth(COLUMNS[one]) >= ENOUGH * width) ?? "flip-with-reference";
-    const cells = COLUMNS[this.layout];
-    const places = PLACES[this.layout];
-    this.shownWidth = Math.max(1, Math.min(width, columnWidth(cells)));
-    this.shownHeight = Math.max(1, Math.min(height, bottom - top));
-    const total = cells * this.shownWidth + (cells - 1) * gap;
-    const x0 = left + Math.floor((right - left - total) / 2);
-    const y0 = top + Math.floor((bottom - top - this.shownHeight) / 2);
+    const columns = COLUMNS[this.layout];
+    const paneWidth = Math.max(unit, Math.min(up(width), down(columnWidth(columns))));
+    const paneHeight = Math.max(unit, Math.min(up(height), down(box.height - CAPTION - GAP / 2)));
+    const pitch = up(paneWidth + GAP);
+    const x = box.left + (box.width - (columns - 1) * pitch - paneWidth) / 2;
+    const y = box.top + CAPTION + (box.height - CAPTION - GAP / 2 - paneHeight) / 2;
     for (const side of SIDES) {
       const pane = this.panes[side];
       const canvas = pane.querySelector("canvas");
-      pane.style.left = `${(x0 + places[side] * (this.shownWidth + gap)) / ratio - box.left}px`;
-      pane.style.top = `${y0 / ratio - box.top}px`;
-      canvas.width = this.shownWidth;
-      canvas.height = this.shownHeight;
-      canvas.style.width = `${this.shownWidth / ratio}px`;
-      canvas.style.height = `${this.shownHeight / ratio}px`;
+      pane.style.left = `${down(Math.max(x, box.left)) + PLACES[this.layout][side] * pitch - box.left}px`;
+      pane.style.top = `${up(y) - box.top}px`;
+      canvas.style.width = `${paneWidth}px`;
+      canvas.style.height = `${paneHeight}px`;
+      canvas.width = Math.round(paneWidth * ratio);
+      canvas.height = Math.round(paneHeight * ratio);
     }
-    this.offset ??= { x: Math.floor((width - this.shownWidth) / 2), y: Math.floor((height - this.shownHeight) / 2) };
-    this.element.classList.toggle("movable", this.shownWidth < width || this.shownHeight < height);
+    this.most = {
+      x: Math.max(0, naturalWidth - Math.round(paneWidth * ratio)),
+      y: Math.max(0, naturalHeight - Math.round(paneHeight * ratio)),
+    };
+    this.offset ??= { x: this.most.x / 2, y: this.most.y / 2 };
+    this.element.classList.toggle("movable", this.most.x > 0 || this.most.y > 0);
     this.element.dataset.shown = this.layout;
     this.draw();
     this.reveal();
   }
 
   draw() {
-    const { naturalWidth, naturalHeight } = this.images.left;
     const clamp = (value, most) => Math.max(0, Math.min(most, Math.round(value)));
-    this.offset = {
-      x: clamp(this.offset.x, naturalWidth - this.shownWidth),
-      y: clamp(this.offset.y, naturalHeight - this.shownHeight),
-    };
+    this.offset = { x: clamp(this.offset.x, this.most.x), y: clamp(this.offset.y, this.most.y) };
     for (const side of SIDES) {
-      const context = this.panes[side].querySelector("canvas").getContext("2d", { alpha: false });
-      context.imageSmoothingEnabled = false;
+      const canvas = this.panes[side].querySelector("canvas");
+      const context = canvas.getContext("2d", { alpha: false });
+      context.fillStyle = getComputedStyle(document.body).backgroundColor;
+      context.fillRect(0, 0, canvas.width, canvas.height);
       context.drawImage(this.images[side], -this.offset.x, -this.offset.y);
     }
   }
