@@ -3,8 +3,8 @@
     python benchmarks/study_load.py [--raters 200] [--seconds 60] [--think 1.5]
 
 Raters vote over HTTP with keep-alive and send a vote again until it is acknowledged, as the page does. One in ten
-acknowledged votes is sent once more. Half-way the server is killed with SIGKILL and started again on the same folder. At
-the end the votes in the database are compared with what was acknowledged.
+acknowledged votes is sent once more. Half-way the server is killed with SIGKILL and started again on the same folder.
+At the end the votes in the database are compared with what was acknowledged.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class Tally:
     """What the raters have seen."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[tuple[float, float]] = field(default_factory=list)  # when it began, how long it took
     statuses: Counter[int] = field(default_factory=Counter)
     resent: int = 0
     unanswered: int = 0
+    killed: float = 0.0
 
 
 def make_study(folder: Path) -> Path:
@@ -113,7 +114,7 @@ async def persist(http: httpx.AsyncClient, method: str, path: str, tally: Tally,
             continue
         tally.statuses[answer.status_code] += 1
         if path == "/votes" and answer.status_code == 200:
-            tally.seconds.append(time.perf_counter() - began)
+            tally.seconds.append((began, time.perf_counter() - began))
         if answer.status_code in (200, 303):
             return answer
         await asyncio.sleep(0.5)
@@ -127,6 +128,7 @@ async def run(options: argparse.Namespace, study: Path, port: int) -> Tally:
     try:
         raters = [asyncio.create_task(rate(address, until, options.think, tally)) for _ in range(options.raters)]
         await asyncio.sleep(options.seconds / 2)
+        tally.killed = time.perf_counter()
         server.kill()
         server.wait()
         print(f"killed after {len(tally.acknowledged)} acknowledged votes", flush=True)
@@ -158,11 +160,16 @@ def main() -> int:
         trial for trial, choice in tally.acknowledged.items() if trial in votes and votes[trial].choice != choice
     ]
     unknown = len(votes) - (len(tally.acknowledged) - len(lost))
-    median, high, worst = np.quantile(tally.seconds, [0.5, 0.99, 1]) * 1000
+    began, seconds = np.array(tally.seconds).T
+    restarts = ((began > tally.killed - 1) & (began < tally.killed + 10)) | (began < began.min() + 5)
+    median, high, worst = np.quantile(seconds[~restarts], [0.5, 0.99, 1]) * 1000
     print(f"{options.raters} raters, {options.seconds:.0f} s: {len(tally.acknowledged)} acknowledged votes")
     print(f"{tally.resent} sent twice, {tally.unanswered} requests without an answer, statuses {dict(tally.statuses)}")
     print(f"in the database {len(votes)}: {len(lost)} lost, {len(changed)} changed, {unknown} never acknowledged")
-    print(f"POST /votes: median {median:.1f} ms, p99 {high:.1f} ms, worst {worst:.0f} ms; integrity: {integrity}")
+    print(
+        f"POST /votes: median {median:.1f} ms, p99 {high:.1f} ms, worst {worst:.0f} ms, without the 5 s after the start and "
+        f"the 10 s after the kill; with them p99 {1000 * np.quantile(seconds, 0.99):.0f} ms; integrity: {integrity}"
+    )
     return 1 if lost or changed or unknown or integrity != "ok" else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ class State:
 
 
 class Service:
-    """A running study. Safe for threads.
+    """A running study. Safe for threads: the choice of pairs is only touched inside of transactions.
 
     Arguments:
         study: what is shown.
@@ -60,7 +59,6 @@ class Service:
     def __init__(self, study: Study, database: Database) -> None:
         self.study = study
         self.database = database
-        self._lock = threading.RLock()
         self._pairs = study.pairs
         self._of_stimuli = pairs_of_stimuli(study)
         self._chooser = Chooser(self._pairs, np.random.default_rng(), ties=study.settings.not_sure)
@@ -81,11 +79,8 @@ class Service:
 
     def state(self, rater: Rater) -> State:
         """Where a rater is; makes the next trials."""
-        with self._lock:
-            with self.database.transaction():
-                state, made = self._top_up(rater)
-            self._show(made)
-        return state
+        with self.database.transaction():
+            return self._top_up(rater)
 
     def vote(self, rater: Rater, vote: Vote) -> State:
         """Takes a vote, and tells where the rater is then. The same vote again changes nothing.
@@ -99,19 +94,16 @@ class Service:
             raise RefusedError(422, "a choice is asked for")
         if vote.seconds < settings.minimum_seconds:
             raise RefusedError(422, f"{vote.seconds} s of looking are less than {settings.minimum_seconds} s")
-        with self._lock:
+        with self.database.transaction():
             trial = self.trial(rater, vote.trial)
-            with self.database.transaction():
-                earlier = self.database.vote(trial.id)
-                if earlier is None:
-                    self.database.add(vote)
-                elif earlier.choice != vote.choice:
-                    raise RefusedError(409, "this trial has another vote already")
-                state, made = self._top_up(rater)
-            if earlier is None and trial.kind == Kind.PAIR:
-                self._chooser.vote(self._pair(trial), preferred(self.study, trial, vote.choice))
-            self._show(made)
-        return state
+            earlier = self.database.vote(trial.id)
+            if earlier is not None and earlier.choice != vote.choice:
+                raise RefusedError(409, "this trial has another vote already")
+            if earlier is None:
+                self.database.add(vote)
+                if trial.kind == Kind.PAIR:
+                    self._chooser.vote(self._pair(trial), preferred(self.study, trial, vote.choice))
+            return self._top_up(rater)
 
     def trial(self, rater: Rater, id: str) -> Trial:
         """A trial of a rater; raises RefusedError (404) for others' and unknown ones."""
@@ -120,21 +112,21 @@ class Service:
             raise RefusedError(404, "there is no such trial")
         return trial
 
-    def _top_up(self, rater: Rater) -> tuple[State, list[Trial]]:
-        """The rater's state after trials have been added, and these."""
+    def _top_up(self, rater: Rater) -> State:
+        """The rater's state after the next trials have been made."""
         trials = self.database.trials_of(rater.id)
         voted = self.database.voted(rater.id)
         total, golden, repeats = self.study.plan
         kinds = design.schedule(total, golden, repeats, np.random.default_rng(rater.seed))
-        made: list[Trial] = []
         while len(trials) < total and len(trials) - len(voted) < AHEAD:
             trial = self._make(rater, trials, kinds[len(trials)])
             if trial is None:
                 break
             self.database.add(trial)
             trials.append(trial)
-            made.append(trial)
-        return State(len(voted), total, [trial for trial in trials if trial.id not in voted][:AHEAD]), made
+            if trial.kind == Kind.PAIR:
+                self._chooser.show(self._pair(trial))
+        return State(len(voted), total, [trial for trial in trials if trial.id not in voted][:AHEAD])
 
     def _make(self, rater: Rater, earlier: Sequence[Trial], kind: Kind) -> Trial | None:
         rng = np.random.default_rng([rater.seed, len(earlier)])
@@ -169,11 +161,6 @@ class Service:
         rate, picture = study.rates[self._pairs.rate[pair]], study.pictures[self._pairs.picture[pair]]
         one, other = (study.conditions[side[pair]] for side in (self._pairs.first, self._pairs.second))
         return study.compared[rate, one, picture], study.compared[rate, other, picture]
-
-    def _show(self, made: Sequence[Trial]) -> None:
-        for trial in made:
-            if trial.kind == Kind.PAIR:
-                self._chooser.show(self._pair(trial))
 
     def _pair(self, trial: Trial) -> int:
         return self._of_stimuli[_sides_of(trial)]
