@@ -100,7 +100,7 @@ def test_another_device_goes_on(tmp_path: Path) -> None:
         assert other.get("/state").status_code == 401
         assert other.get(f"/resume/{link}").headers["location"] == "/rate"
         assert other.get("/state").json() == after
-        assert other.get(f"/resume/{link[:-1]}x").status_code == 401
+        assert other.get(f"/resume/x{link}").status_code == 401
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", '"a".b', "InJhdGVyIg.AAAAAAAAAAAAAAAAAAAAAAAAAAA"])
@@ -128,7 +128,7 @@ def test_requests_of_other_sites(tmp_path: Path) -> None:
         trial = browser.get("/state").json()["trials"][0]["id"]
         for headers in (
             {},
-            {"x-csrf-token": csrf[:-1] + "_"},
+            {"x-csrf-token": "x" + csrf},
             {"x-csrf-token": csrf, "origin": "http://evil.example"},
             {"x-csrf-token": csrf, "sec-fetch-site": "cross-site"},
         ):
