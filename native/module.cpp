@@ -10,6 +10,8 @@ namespace nb = nanobind;
 namespace aquatint {
 void bind_decoder(nb::module_& module);
 void bind_fitter(nb::module_& module);
+void bind_wasserstein(nb::module_& module);
+void bind_symbols(nb::module_& module);
 }  // namespace aquatint
 
 NB_MODULE(native, module) {
@@ -20,4 +22,6 @@ NB_MODULE(native, module) {
     }, "Names of the instruction sets that the kernels can use here, narrowest first.");
     aquatint::bind_decoder(module);
     aquatint::bind_fitter(module);
+    aquatint::bind_wasserstein(module);
+    aquatint::bind_symbols(module);
 }

@@ -6,13 +6,13 @@
 #include "errors.h"
 #include "kernel_choice.h"
 #include "origins.h"
+#include "rans_bytes.h"
 
 namespace aquatint {
 namespace {
 
 constexpr int kMaxSide = 65535;
 constexpr size_t kFixedBytes = 4 + kGroups + 2;  // architecture, exponents and code scales, mask
-constexpr size_t kStateBytes = 16;
 constexpr int kCodeScales = 16;
 
 Placement parameter_placement(int code_scale) { return place(0, 4 + 5 * code_scale); }
@@ -105,21 +105,6 @@ int best_code_scale(const std::vector<int>& values) {
     return best;
 }
 
-/// Codes the symbols from the last to the first: the decoder runs the other way.
-void append_coded(const std::vector<Symbol>& symbols, std::vector<uint8_t>& out) {
-    uint32_t states[4] = {kStateFloor, kStateFloor, kStateFloor, kStateFloor};
-    std::vector<uint8_t> reversed;
-    for (size_t i = symbols.size(); i-- > 0;) {
-        uint32_t& state = states[i % 4];
-        const auto [start, frequency] = symbols[i];
-        for (; state >= uint64_t{frequency} << 16; state >>= 8) reversed.push_back(static_cast<uint8_t>(state));
-        state = (state / frequency << 16) + state % frequency + start;
-    }
-    for (uint32_t state : states)
-        for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(state >> shift));
-    out.insert(out.end(), reversed.rbegin(), reversed.rend());
-}
-
 }  // namespace
 
 GridSize grid_size(int height, int width, int k) {
@@ -150,14 +135,7 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
     mask_ = payload[4 + kGroups] | payload[5 + kGroups] << 8;
     require(kCorrupt, "mask of grids", mask_, 0, (1 << architecture.grids) - 1);
 
-    const uint8_t* next = payload.data() + kFixedBytes;
-    for (uint32_t& state : reader_.states) {
-        state = next[0] | next[1] << 8 | next[2] << 16 | uint32_t{next[3]} << 24;
-        require(kCorrupt, "a state of the entropy coder", state, kStateFloor, UINT32_MAX);
-        next += 4;
-    }
-    reader_.next = next;
-    reader_.end = payload.data() + payload.size();
+    reader_ = open_reader(payload.subspan(kFixedBytes));
 
     for (int group = 0; group < kGroups; group++) {
         const Placement placement = parameter_placement(code_scales[group]);
@@ -204,10 +182,7 @@ Latents StreamReader::latents(int height, int width, Isa isa) {
             if (outlier != 0) require(kCorrupt, "a latent in " + where, outlier, -kLatentLimit, kLatentLimit);
         }
     }
-    if (reader_.next != reader_.end)
-        throw Error(kCorrupt, number(reader_.end - reader_.next) + " bytes are left after the last latent");
-    for (uint32_t state : reader_.states)
-        require(kCorrupt, "a final state of the entropy coder", state, kStateFloor, kStateFloor);
+    check_end(reader_);
     return latents;
 }
 

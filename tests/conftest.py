@@ -15,7 +15,7 @@ import pytest
 from aquatint import codecs
 from aquatint.codecs import Progress, Report
 from aquatint.codecs.target import Target
-from aquatint.container import Header
+from aquatint.container import NO_MODEL, Header
 from aquatint.errors import CorruptStreamError, UsageError
 
 
@@ -61,11 +61,15 @@ class FakeCodec:
     def __init__(self) -> None:
         self.calls: list[dict[str, object]] = []
 
+    def model_hash(self, model: str | None) -> bytes:
+        return NO_MODEL if model is None else model.encode().ljust(8, b".")
+
     def encode(
         self,
         pixels: np.ndarray,
         target: Target,
         *,
+        model: str | None,
         depth: int,
         grayscale: bool,
         overhead: int,

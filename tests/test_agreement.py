@@ -13,6 +13,8 @@ from PIL import Image as PILImage
 from aquatint.errors import UsageError
 from aquatint.evaluation import agreement
 from aquatint.evaluation.correlation import kendall, pearson, spearman, two_choice_accuracy
+from aquatint.evaluation.metrics.fidelity import psnr
+from aquatint.evaluation.pictures import load
 
 RANDOM = np.random.default_rng(3)
 SERIES = [
@@ -91,10 +93,15 @@ def report(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[
 def test_scores_are_reported(capsys: pytest.CaptureFixture[str], rated: Path) -> None:
     code, out, _ = report(capsys, "--metrics", "psnr", "--json", rated)
     row = json.loads(out)
+    items = agreement.read_scores(rated)
+    better = agreement.values([(item.reference, item.distorted) for item in items], ["psnr"])["psnr"]
+    scores = np.array([4.5, 2.0, 1.0, 3.0])
     assert code == 0
-    assert row["metric"] == "psnr"
-    assert row["two-choice"] == 0.5
-    assert row["kendall"] == pytest.approx(kendall(np.array([4, 1, 4.1, 1.1]), np.array([4.5, 2, 1, 3])), abs=0.4)
+    assert better[0] == psnr(load(items[0].reference), load(items[0].distorted))
+    assert (row["metric"], row["two-choice"]) == ("psnr", 0.5)
+    assert row["pearson"] == pytest.approx(pearson(better, scores))
+    assert row["spearman"] == pytest.approx(spearman(better, scores))
+    assert row["kendall"] == pytest.approx(kendall(better, scores))
     opposite = json.loads(report(capsys, "--metrics", "psnr", "--json", "--lower-is-better", rated)[1])
     assert opposite["pearson"] == pytest.approx(-row["pearson"])
 
@@ -125,6 +132,11 @@ def test_wrong_tables_are_errors(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert errors.startswith("aquatint: error: ")
     assert words in errors
     assert errors.count("\n") == 1
+
+
+def test_metrics_on_sets_have_no_agreement(capsys: pytest.CaptureFixture[str], rated: Path) -> None:
+    code, _, errors = report(capsys, "--metrics", "fid,kid", rated)
+    assert (code, errors) == (1, "aquatint: error: none of fid,kid compares two pictures\n")
 
 
 def test_the_just_noticeable_range() -> None:

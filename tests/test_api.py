@@ -149,6 +149,7 @@ def test_a_codec_that_exceeds_the_size_is_caught(fake_codec: FakeCodec, monkeypa
 
 def _codec_arguments() -> dict:
     return {
+        "model": None,
         "depth": 8,
         "grayscale": False,
         "overhead": 0,
@@ -177,7 +178,7 @@ def test_encoded_tells_what_came_of_it() -> None:
         ({"effort": 0}, "effort must be from 1 to 10, not 0"),
         ({"effort": 11}, "not 11"),
         ({"threads": -1}, "not -1"),
-        ({"codec": "hyperprior"}, "'hyperprior' is not available"),
+        ({"codec": "transport"}, "'transport' is not available"),
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
+import shutil
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +20,19 @@ from typer.testing import CliRunner
 
 import aquatint
 from aquatint.cli import app
-from aquatint.errors import AquatintError, ImageError, UsageError
+from aquatint.errors import ImageError, UsageError
 from aquatint.evaluation import pictures
 from aquatint.evaluation.metrics import METRICS, fidelity, frechet, measure, measure_sets, missing, patches, select
 from aquatint.evaluation.metrics.ssimulacra import ssimulacra2
+from aquatint.perception import weights
+from aquatint.perception.weights import FILES
 
 RANDOM = np.random.default_rng(7)
+
+with suppress(ImportError):
+    import torch
+
+    torch.set_num_threads(1)  # the pictures are small
 
 
 def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -54,7 +66,7 @@ def test_psnr_is_that_of_the_definition(coffee: np.ndarray, worse: np.ndarray) -
 def test_ms_ssim_agrees_with_another_implementation(
     coffee: np.ndarray, worse: np.ndarray, size: tuple[int, int]
 ) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     other = pytest.importorskip("pytorch_msssim")
     # Where a side is odd at some scale that package pads with zeros; these two sides stay even.
     height, width = (side // 16 * 16 for side in size)
@@ -99,7 +111,9 @@ def test_ssimulacra2_is_that_of_its_package(tmp_path: Path, coffee: np.ndarray, 
 
 
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.on_sets])
-def test_directions_are_right(coffee: np.ndarray, name: str) -> None:
+def test_directions_are_right(request: pytest.FixtureRequest, coffee: np.ndarray, name: str) -> None:
+    if METRICS[name].weights:
+        request.getfixturevalue("weights_dir")
     if (lack := missing(name)) is not None:
         pytest.skip(lack)
     photo = coffee[100:300, 200:400]
@@ -147,6 +161,216 @@ def test_metrics_are_chosen_by_name() -> None:
     assert measure_sets([picture], [picture], []) == {}
 
 
+# --- trained networks
+
+
+def layers(net: str) -> list[object]:
+    """The layers of a network as torchvision lists them: (inputs, outputs, size, stride, padding), or a kind."""
+    if net == "alex":
+        first = [(3, 64, 11, 4, 2), "relu", "max", (64, 192, 5, 1, 2), "relu", "max"]
+        return [*first, (192, 384, 3, 1, 1), "relu", (384, 256, 3, 1, 1), "relu", (256, 256, 3, 1, 1), "relu"]
+    found: list[object] = []
+    width = 3
+    for outputs, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            found += [(width, outputs, 3, 1, 1), "relu"]
+            width = outputs
+        found.append("max2")
+    return found
+
+
+def random_network(net: str):  # type: ignore[no-untyped-def]
+    """The first part of AlexNet or VGG16 with random weights, as torch layers."""
+    from torch import manual_seed, nn
+
+    manual_seed(5)
+    kinds = {"relu": nn.ReLU, "max": lambda: nn.MaxPool2d(3, 2), "max2": lambda: nn.MaxPool2d(2)}
+    return nn.Sequential(*(kinds[layer]() if isinstance(layer, str) else nn.Conv2d(*layer) for layer in layers(net)))
+
+
+def pair(height: int, width: int):  # type: ignore[no-untyped-def]
+    """Two images (1, 3, H, W) in [0, 1], the second a noisy version of the first."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(1, 3, height, width, generator=generator)
+    return x, (x + 0.2 * torch.rand(x.shape, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture
+def weights_dir(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of weights at hand."""
+    pytest.importorskip("torch")
+    folder = data_dir / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"no weights: {folder} does not exist")
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(folder))
+    return folder
+
+
+def save_network(folder: Path, net: str):  # type: ignore[no-untyped-def]
+    """Files of weights as they are downloaded, with a random network; the network."""
+    network = random_network(net)
+    name = {"alex": "alexnet", "vgg": "vgg16"}[net]
+    torch.save({f"features.{key}": tensor for key, tensor in network.state_dict().items()}, folder / FILES[name].name)
+    return network
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_lpips_agrees_with_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str) -> None:
+    pytest.importorskip("torch")
+    other = pytest.importorskip("torchmetrics.functional.image.lpips")
+    from aquatint.perception.lpips import create_lpips
+
+    network = save_network(tmp_path, net)
+    monkeypatch.setattr(other, "_get_tv_model_features", lambda name, pretrained: network)
+    oracle = other._LPIPS(net=net)
+    heads = Path(other.__file__).parent / "lpips_models" / f"{net}.pth"
+    shutil.copy(heads, tmp_path / FILES[f"lpips-{net}"].name)
+    lpips = create_lpips(net, folder=tmp_path)
+    x, y = pair(97, 129)
+    assert lpips(x, y).item() == pytest.approx(oracle(x, y, normalize=True).item(), rel=1e-4)
+    assert lpips(x, x).item() == 0
+
+
+def test_heads_of_lpips_are_those_of_torchmetrics(weights_dir: Path) -> None:
+    other = pytest.importorskip("torchmetrics.functional.image.lpips")
+    for net, count in (("alex", 5), ("squeeze", 7), ("vgg", 5)):
+        file = Path(other.__file__).parent / "lpips_models" / f"{net}.pth"
+        assert hashlib.sha256(file.read_bytes()).hexdigest().startswith(FILES[f"lpips-{net}"].sha256)
+        expected, found = torch.load(file, "cpu", weights_only=True), weights.load(f"lpips-{net}")
+        assert len(found) == count
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor)
+
+
+def test_dists_agrees_with_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    other = pytest.importorskip("torchmetrics.functional.image.dists")
+    from aquatint.perception.dists import DISTS
+
+    network = save_network(tmp_path, "vgg")
+    stand_in = lambda weights: SimpleNamespace(features=network)  # noqa: E731
+    monkeypatch.setattr(other, "_TORCHVISION_AVAILABLE", True)
+    monkeypatch.setattr(other, "vgg16", stand_in, raising=False)
+    monkeypatch.setattr(other, "VGG16_Weights", SimpleNamespace(DEFAULT=None), raising=False)
+    oracle = other.DISTSNetwork()
+    dists = DISTS(weights.load("vgg16", tmp_path), oracle.alpha.detach(), oracle.beta.detach())
+    x, y = pair(65, 98)
+    with torch.inference_mode():
+        assert dists(x, y).item() == pytest.approx(oracle(x, y).item(), abs=1e-5)
+        assert dists(x, x).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lpips_has_its_published_values(weights_dir: Path) -> None:
+    examples = weights_dir / "lpips_examples"
+    first, *others = (pictures.load(examples / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    values = [measure(first, other, ["lpips-squeeze"])["lpips-squeeze"] for other in others]
+    assert values == pytest.approx([0.7112, 0.1479], abs=1e-4)
+    tid = weights_dir.parent / "rated" / "tid2013_pair"
+    value = measure(pictures.load(tid / "I01.BMP"), pictures.load(tid / "i01_01_5.bmp"), ["lpips-squeeze"])
+    assert value["lpips-squeeze"] == pytest.approx(0.2423, abs=1e-4)
+
+
+def test_a_device_that_is_not_there_is_wrong_usage(weights_dir: Path, coffee: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="device 'abacus' cannot be used: "):
+        measure(coffee, coffee, ["lpips-squeeze"], device="abacus")
+
+
+def test_tiles_change_no_value(monkeypatch: pytest.MonkeyPatch, weights_dir: Path, coffee: np.ndarray) -> None:
+    from aquatint.evaluation.metrics import learned
+    from aquatint.perception import tiles
+
+    model = random_dists()
+    monkeypatch.setattr(learned, "_dists", lambda device: model)
+    cases = ((330, 270, partial(learned.lpips, "squeeze")), (393, 35, learned.dists))
+    for height, width, function in cases:
+        reference = np.ascontiguousarray(coffee[:height, :width])
+        distorted = jpeg(reference, 20)
+        values = []
+        for side, count in ((64, 5), (4096, 1)):
+            monkeypatch.setattr(tiles, "SIDE", side)
+            assert len(list(tiles.tiles(height, width))) >= count
+            values.append(function(reference, distorted, "cpu"))
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
+        assert values[0] > 1e-3
+
+
+def random_dists():  # type: ignore[no-untyped-def]
+    from aquatint.perception.dists import DISTS
+
+    tensors = weights._from_torchvision({f"features.{k}": t for k, t in random_network("vgg").state_dict().items()})
+    generator = torch.Generator().manual_seed(3)
+    return DISTS(tensors, *(torch.rand(1475, generator=generator) for _ in range(2)))
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 767, 768, 1024, 4000])
+def test_tiles_cover_a_side_once(length: int) -> None:
+    from aquatint.perception.tiles import tiles
+
+    for stride in (1, 16):
+        covered = []
+        for tile in tiles(length, 1):
+            crop = np.arange(length)[tile.rows]
+            assert crop[0] % 16 == 0
+            covered += list(crop[::stride][tile.inside(stride)[0]])
+        assert covered == list(range(0, length, stride))
+
+
+def test_mobilenet_recognises_what_it_should(weights_dir: Path) -> None:
+    pytest.importorskip("torch")
+    data = pytest.importorskip("skimage.data")
+    from aquatint.evaluation.metrics import learned
+
+    network = learned.network("mobilenet", "cpu")
+    for name, label, expected in (("chelsea", 286, 0.5232), ("coffee", 968, 0.7555)):
+        photo = PILImage.fromarray(getattr(data, name)())
+        scale = 256 / min(photo.size)
+        photo = photo.resize([round(side * scale) for side in photo.size], PILImage.Resampling.BILINEAR)
+        left, top = ((side - 224) // 2 for side in photo.size)
+        patch = np.array(photo.crop((left, top, left + 224, top + 224)))
+        features = network.features(torch.from_numpy(patch).permute(2, 0, 1)[None])
+        assert features.shape == (1, 1280)
+        assert network.probabilities(features)[0, label].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_inception_agrees_with_torch_fidelity(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    other = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    from aquatint.evaluation.metrics.inception import Inception
+
+    monkeypatch.setattr(other.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    monkeypatch.setattr(other.torch, "load", lambda *_, **__: {})
+    torch.manual_seed(4)
+    oracle = other.FeatureExtractorInceptionV3("random", ["2048"], feature_extractor_weights_path="none")
+    for name, tensor in oracle.state_dict().items():
+        if name.endswith("conv.weight"):
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
+        elif name.endswith(("running_var", "bn.weight")):
+            tensor.uniform_(0.8, 1.4)
+    patches_ = torch.randint(0, 256, (2, 3, 256, 200), dtype=torch.uint8)
+    expected = oracle(patches_)[0]
+    torch.testing.assert_close(Inception(oracle.state_dict()).features(patches_), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_distances_of_patches_grow_with_distortion(weights_dir: Path, coffee: np.ndarray) -> None:
+    names = ["fid-mobilenet", "kid-mobilenet"]
+    same, slight, strong = (
+        measure_sets([coffee], [other], names) for other in (coffee, jpeg(coffee, 60), jpeg(coffee, 5))
+    )
+    assert same["fid-mobilenet"] == pytest.approx(0, abs=1e-6)
+    for name in names:
+        assert same[name] < slight[name] < strong[name]
+
+
+def test_what_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("safetensors")
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "run python -m aquatint.perception.weights vgg16" in str(missing("lpips-vgg"))
+    assert "mobilenet_v2_1.0_224_int8.safetensors) are not in" in str(missing("fid-mobilenet"))
+    with pytest.raises(UsageError, match="mobilenet cannot be downloaded"):
+        weights.download("mobilenet")
+
+
 # --- sets of pictures
 
 
@@ -163,7 +387,7 @@ def test_the_frechet_distance_is_that_of_the_definition() -> None:
 
 
 def test_the_frechet_distance_agrees_with_torchmetrics() -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     fid = pytest.importorskip("torchmetrics.image.fid")
     x, y = RANDOM.normal(size=(200, 32)), RANDOM.gamma(2, size=(150, 32))
     moments = [torch.from_numpy(part) for z in (x, y) for part in (z.mean(0), np.cov(z.T))]
@@ -171,7 +395,7 @@ def test_the_frechet_distance_agrees_with_torchmetrics() -> None:
 
 
 def test_the_kernel_distance_agrees_with_torchmetrics() -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     kid = pytest.importorskip("torchmetrics.image.kid")
     x, y = RANDOM.normal(size=(200, 32)), RANDOM.gamma(2, size=(200, 32))
     expected = kid.poly_mmd(torch.from_numpy(x), torch.from_numpy(y)).item()
@@ -333,5 +557,3 @@ def test_what_a_metric_lacks_is_an_error_of_one_line(
     assert (code, out) == (1, "")
     lack = "the package ssimulacra2 is not installed: pip install 'aquatint[metrics]'"
     assert words == f"aquatint: error: ssimulacra2: {lack}\n"
-    with pytest.raises(AquatintError):
-        select("nope")

@@ -55,6 +55,7 @@ def encode(
     size: int | None = None,
     lagrangian: float | None = None,
     codec: str = "overfitted",
+    model: str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -68,7 +69,7 @@ def encode(
         picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
             [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
         quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
-        codec, effort, strip, threads, device, seed, progress: as in `compress`.
+        codec, model, effort, strip, threads, device, seed, progress: as in `compress`.
 
     Raises:
         UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.
@@ -79,6 +80,7 @@ def encode(
         _as_image(picture),
         target,
         codec=codec,
+        model=model,
         effort=effort,
         strip=strip,
         threads=threads,
@@ -93,6 +95,7 @@ def compress(
     target: Target,
     *,
     codec: str = "overfitted",
+    model: str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -106,6 +109,7 @@ def compress(
         picture: what to encode. Its alpha channel is stored without loss.
         target: rate or quality to aim for; a rate is that of the whole file.
         codec: name of the codec.
+        model: for codecs with trained models, a model's name, path or id on the Hugging Face hub; None for the default.
         effort: 1 (fastest) to 10 (smallest file).
         strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
         threads: processor threads, 0 for all.
@@ -115,6 +119,7 @@ def compress(
 
     Raises:
         UsageError: an argument is out of range, or the target is too small a file for this picture.
+        ModelError: the model was not found, or is not one of this codec.
     """
     if effort not in range(1, 11):
         raise UsageError(f"effort must be from 1 to 10, not {effort}")
@@ -129,6 +134,7 @@ def compress(
         depth=picture.depth,
         grayscale=picture.grayscale,
         alpha=picture.alpha is not None,
+        model_hash=engine.model_hash(model),
     )
     chunks = _side_chunks(picture, strip)
     budget = target.bits(header.pixels)
@@ -140,6 +146,7 @@ def compress(
     payload, report = engine.encode(
         picture.pixels,
         target,
+        model=model,
         depth=picture.depth,
         grayscale=picture.grayscale,
         overhead=overhead,

@@ -14,6 +14,7 @@ AquatintError
   ModelError                a trained model that a file needs
     MissingModelError       not found
     ModelMismatchError      found, but its hash is another one
+  TrainingError             a training that cannot go on
   DependencyError           an optional package that is not installed
 """
 
@@ -72,6 +73,10 @@ class MissingModelError(ModelError):
 
 class ModelMismatchError(ModelError):
     """The model at hand is not the one that the file was made with."""
+
+
+class TrainingError(AquatintError):
+    """A training cannot go on: a loss or a gradient is not a number."""
 
 
 class DependencyError(AquatintError, ImportError):

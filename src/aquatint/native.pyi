@@ -1,4 +1,4 @@
-"""The C++ core: entropy coding, synthesis and fit of the overfitted codec."""
+"""The C++ core: entropy coding, synthesis and fit of the overfitted codec, and Wasserstein distortion."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -82,6 +82,47 @@ def measure(
 ) -> tuple[list[float], list[float]]:
     """The bits that `encode` would spend on each grid, and on each group of parameters. Its arguments are the same."""
 
+class NumberTables:
+    """Probability tables of a trained model (FORMAT.md, 3.3).
+
+    Args:
+        cumulative: uint16 of shape (T, 32): the 31 numbers from -15 to 15, and the escape; from 0 and not falling.
+        shifts: uint8 of shape (T,): logarithms of the widths of the numbers' bins, 0 to 12.
+
+    Raises:
+        UsageError: a table is not valid.
+    """
+
+    def __init__(self, cumulative: NDArray[np.uint16], shifts: NDArray[np.uint8]) -> None: ...
+
+def encode_numbers(tables: NumberTables, values: NDArray[np.int32], rows: NDArray[np.uint16]) -> bytes:
+    """Encodes numbers from -2^15 to 2^15, each by the table whose row is given.
+
+    Raises:
+        UsageError: a number or a row is out of range, or there are not as many of both.
+    """
+
+class NumberReader:
+    """Reads what `encode_numbers` wrote, in pieces.
+
+    Raises:
+        TruncatedError: the states are missing.
+        CorruptStreamError: a state is not valid.
+    """
+
+    def __init__(self, tables: NumberTables, data: bytes) -> None: ...
+    def read(self, rows: NDArray[np.uint16]) -> NDArray[np.int32]:
+        """The next numbers, one a row.
+
+        Raises:
+            TruncatedError: the bytes end.
+            CorruptStreamError: a number is out of range.
+            UsageError: there is no such row.
+        """
+
+    def finish(self) -> None:
+        """Checks that everything has been read; raises CorruptStreamError if not."""
+
 class Fitter:
     """The fit of an overfitted codec to one picture, on the CPU; see `aquatint.codecs.overfitted.engine.Engine`.
 
@@ -138,3 +179,41 @@ class Fitter:
     def evaluate(self) -> tuple[float, list[float]]: ...
     def render(self) -> NDArray[np.float32]: ...
     def reset_optimiser(self) -> None: ...
+
+class SteerableWasserstein:
+    """Wasserstein distortion from one picture on the steerable stack, with its gradient, on the CPU.
+
+    `aquatint.perception.wasserstein` defines it, with overlap 1, and `aquatint.perception.steerable` the stack;
+    `aquatint.perception.objective` makes one. The same number of threads and instruction set give the same bits. One
+    call at a time: a second one, from another thread, is a RuntimeError.
+
+    Args:
+        pixels: finite float32 of shape (3, H, W), H and W up to 65535.
+        log2_sigma: float32 maps from 0 to 5, in units of the stride, for the five levels of the pyramid: (H, W), and
+            half of the level before, rounded up.
+        colours: float32 (3, 3), from RGB to luma and chromas.
+        pixel_gain, even_gain, odd_gain: of the responses.
+        weight, pixel_weight: of the distortion and of the mean squared error in the value, 0 to 1e6.
+        threads: 0 for one a core, up to 256; small pictures get fewer.
+        isa: one of `instruction_sets()`, or "auto".
+
+    Raises:
+        ValueError: an argument is out of range or of the wrong shape.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.float32],
+        log2_sigma: Sequence[NDArray[np.float32]],
+        *,
+        colours: NDArray[np.float32],
+        pixel_gain: float,
+        even_gain: float,
+        odd_gain: float,
+        weight: float = 1.0,
+        pixel_weight: float = 0.0,
+        threads: int = 0,
+        isa: str = "auto",
+    ) -> None: ...
+    def __call__(self, image: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """The value for an image of the picture's shape, and its gradient."""

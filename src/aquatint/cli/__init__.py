@@ -1,4 +1,4 @@
-"""The command line: `aquatint encode`, `aquatint decode`, `aquatint info` and `aquatint metrics`.
+"""The command line, one module for each command.
 
 Every run pays for what is imported here, and a decode takes hardly longer than that: so the commands import the
 library, numpy and rich inside their functions, when they need them.
@@ -14,11 +14,14 @@ from typing import Annotated
 
 import typer
 
+from aquatint.cli import models
 from aquatint.cli.decode import decode
 from aquatint.cli.encode import encode
+from aquatint.cli.evaluate import evaluate
 from aquatint.cli.info import info
 from aquatint.cli.metrics import metrics
 from aquatint.cli.study import study
+from aquatint.cli.train import CONTEXT, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +33,10 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(metrics)
+app.command()(evaluate)
+app.command(context_settings=CONTEXT)(train)
+app.command()(models.export)
+app.add_typer(models.app, name="models")
 app.add_typer(study, name="study")
 
 

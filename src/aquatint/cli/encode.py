@@ -9,7 +9,7 @@ import typer
 
 from aquatint.cli import files
 from aquatint.cli.terminal import for_each, printable, progress_bar, say, say_json
-from aquatint.errors import UsageError
+from aquatint.errors import AquatintError, UsageError
 
 if TYPE_CHECKING:
     from aquatint.api import Encoded
@@ -28,7 +28,10 @@ def encode(
     ] = 5,
     threads: Annotated[int, typer.Option("-j", "--threads", min=0, help="Processor threads, 0 for all.")] = 0,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")] = "auto",
-    codec: Annotated[str, typer.Option(help="The codec.")] = "overfitted",
+    codec: Annotated[str, typer.Option(help="The codec: overfitted or hyperprior.")] = "overfitted",
+    model: Annotated[
+        str | None, typer.Option(help="A trained model: its name, path or id on the Hugging Face hub.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the encoder's random choices.")] = 0,
     strip: Annotated[bool, typer.Option("--strip", help="Drop EXIF and XMP.")] = False,
     no_overwrite: Annotated[bool, typer.Option("--no-overwrite", help="Fail if an output exists.")] = False,
@@ -54,9 +57,12 @@ def encode(
 
     try:
         target = Target.of(quality, bpp, size, lagrangian)
-        codecs.load(codec)
+        codecs.load(codec).model_hash(model)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
+    except AquatintError as error:  # a model that is missing
+        say(f"aquatint: error: {error}")
+        raise typer.Exit(1) from None
 
     from aquatint import api, image
 
@@ -68,6 +74,7 @@ def encode(
                 picture,
                 target,
                 codec=codec,
+                model=model,
                 effort=effort,
                 strip=strip,
                 threads=threads,

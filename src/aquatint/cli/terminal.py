@@ -97,13 +97,14 @@ def progress_bar(name: str, *, quiet: bool) -> Iterator[Callable[[Progress], Non
         task = bar.add_task(printable(name), total=None, state="")
 
         def update(now: Progress) -> None:
-            state = f"{now.bpp:.3f} bpp {now.psnr:.2f} dB {_clock(now.seconds_left)} left"
+            state = f"{now.bpp:.3f} bpp {now.psnr:.2f} dB {clock(now.seconds_left)} left"
             bar.update(task, completed=now.step, total=now.steps, state=state)
 
         yield update
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, for a time that may not be known."""
     if not math.isfinite(seconds):
         return "-:--"
     minutes, rest = divmod(max(0, round(seconds)), 60)

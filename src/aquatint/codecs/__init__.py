@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aquatint.container import Header
 
 # The modules of the codecs that this version can run.
-_MODULES = {"overfitted": "aquatint.codecs.overfitted"}
+_MODULES = {"overfitted": "aquatint.codecs.overfitted", "hyperprior": "aquatint.codecs.hyperprior"}
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,21 @@ class Report:
 
 
 class Codec(Protocol):
-    """What `load(name)` returns: a module (or an object) with these two functions."""
+    """What `load(name)` returns: a module (or an object) with these functions."""
+
+    def model_hash(self, model: str | None) -> bytes:
+        """The hash of the trained model that `encode` would use, for the file's header; zeros if the codec has none.
+
+        `model` is a name, a path or the id of a repository, or None for the codec's default.
+        """
+        ...
 
     def encode(
         self,
         pixels: np.ndarray,
         target: Target,
         *,
+        model: str | None,
         depth: int,
         grayscale: bool,
         overhead: int,

@@ -197,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         names = [metric.name for metric in select(options.metrics) if not metric.on_sets]
+        if not names:
+            raise UsageError(f"none of {options.metrics} compares two pictures")
         for data in options.data:
             _print(data, _agreement(data, names, options.lower_is_better, options.device), as_json=options.json)
     except (AquatintError, OSError) as error:

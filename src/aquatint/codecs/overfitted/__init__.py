@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aquatint.codecs.overfitted.decoder import decode, describe
+from aquatint.codecs.overfitted.decoder import decode, describe, model_hash
 
 if TYPE_CHECKING:
     from aquatint.codecs.overfitted.encoder import encode
 
-__all__ = ["decode", "describe", "encode"]
+__all__ = ["decode", "describe", "encode", "model_hash"]
 
 
 def __getattr__(name: str) -> object:

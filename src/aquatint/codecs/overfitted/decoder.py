@@ -6,7 +6,19 @@ import numpy as np
 
 from aquatint import native
 from aquatint.codecs.overfitted.architecture import Architecture
-from aquatint.container import Header
+from aquatint.container import NO_MODEL, Header
+from aquatint.errors import UsageError
+
+
+def model_hash(model: str | None) -> bytes:
+    """No model is needed, see `aquatint.codecs.Codec.model_hash`.
+
+    Raises:
+        UsageError: one is named.
+    """
+    if model is not None:
+        raise UsageError(f"the overfitted codec has no trained models, so {model!r} cannot be used")
+    return NO_MODEL
 
 
 def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:

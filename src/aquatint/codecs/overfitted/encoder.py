@@ -115,6 +115,7 @@ def encode(
     pixels: np.ndarray,
     target: Target,
     *,
+    model: str | None,
     depth: int,
     grayscale: bool,
     overhead: int,

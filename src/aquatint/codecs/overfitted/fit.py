@@ -17,18 +17,21 @@ from aquatint.codecs.overfitted.rate_model import LAGRANGIANS
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
 # Rate control: every so often the latents are rounded and their bits counted; d log(lagrangian) = GAIN * d progress *
 # log(expected bits / wanted). Bits fall with about the 0.6th power of the Lagrangian, so that an error decays within
-# a sixth of the fit; but it takes them some tens of steps, which limits the gain a step. At the end they stay behind.
-GAIN = 10.0
-GAIN_PER_STEP = 0.02
+# a ninth of the fit; but it takes them some tens of steps, which limits the gain a step. At the end they stay behind.
+GAIN = 15.0
+GAIN_PER_STEP = 0.04
 CONTROL_EVERY = 0.02  # of the fit
 CONTROL_UNTIL = 0.93
-# Bits of the rounded latents during a fit relative to those at its end, by progress: means over photographs, rates and
-# numbers of steps, from which single fits differ by a third early and by a hundredth late. Control must start early:
-# once the soft rounding has hardened, latents no longer leave their integers.
+# Bits of the rounded latents during a fit relative to those at its end, by progress, at about 0.3 bits per pixel: means
+# over photographs and numbers of steps, from which single fits differ by a tenth early and by a hundredth late. At
+# other rates the logarithm of the ratio goes with bpp^-0.5. Control must start early: once the soft rounding has
+# hardened, latents no longer leave their integers.
 BITS_ON_THE_WAY = {
-    **{0.08: 2.2, 0.1: 2.0, 0.15: 1.72, 0.2: 1.55, 0.25: 1.44, 0.3: 1.36, 0.4: 1.25},
-    **{0.5: 1.17, 0.6: 1.12, 0.7: 1.07, 0.8: 1.04, 0.9: 1.01, 1.0: 1.0},
+    **{0.08: 1.9, 0.1: 1.78, 0.15: 1.62, 0.2: 1.5, 0.25: 1.41, 0.3: 1.34, 0.4: 1.23},
+    **{0.5: 1.155, 0.6: 1.11, 0.7: 1.08, 0.8: 1.045, 0.9: 1.012, 1.0: 1.0},
 }
+BITS_ON_THE_WAY_BPP = 0.3
+EXPONENTS = 0.4, 1.5  # of the ratio, for 0.13 to 1.9 bits per pixel
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
 
@@ -86,7 +89,9 @@ def fit(
         progress = i / steps
         if wanted_bits and i % control_every == 0 and min(BITS_ON_THE_WAY) <= progress <= CONTROL_UNTIL:
             bits_now = max(sum(engine.evaluate()[1]), 1.0)
-            expected = bits_now / np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
+            ratio = np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
+            exponent = math.sqrt(BITS_ON_THE_WAY_BPP * reporter.pixels / wanted_bits)
+            expected = bits_now / ratio ** min(max(exponent, EXPONENTS[0]), EXPONENTS[1])
             gain = min(GAIN / steps, GAIN_PER_STEP)
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 # Temperature of the soft rounding and width of the uniform noise, first and last (C3 goes from 0.3 to 0.1 with shaped
 # noise; with few steps a warmer end and narrower noise lose less when the latents are finally rounded).
-TEMPERATURES = 0.35, 0.12
+TEMPERATURES = 0.4, 0.08
 NOISES = 1.0, 0.5
 # Adam's step for latents (in quantiser bins) and for network parameters.
 LATENT_RATE = 0.16
 NETWORK_RATE = 0.01
 FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
-# The networks are tuned on rounded, frozen latents, at a tenth of the rate: moving the latents again spoils the fit.
-TUNING_RATE = 0.1
+# The networks are tuned on rounded, frozen latents, at half the rate: moving the latents again spoils the fit.
+TUNING_RATE = 0.5
 
 
 class Setting(NamedTuple):

@@ -20,12 +20,12 @@ class Inception:
 
     Arguments:
         tensors: of the converted weights, by their names there; those of the classifier are not used.
-        device: where to compute.
+        device: where the tensors are.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], device: str = "cpu") -> None:
         self._device = device
-        self._tensors = {name: tensor.to(device) for name, tensor in tensors.items() if tensor.is_floating_point()}
+        self._tensors = tensors
 
     @torch.inference_mode()
     def features(self, patches: Tensor) -> Tensor:

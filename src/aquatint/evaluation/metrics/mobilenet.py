@@ -19,7 +19,7 @@ class MobileNet:
     Arguments:
         tensors: for each of the 53 convolutions, in order, `convNN.weight_int8` (O, I, k, k), `convNN.scale` (O,) and
             `convNN.bias` (O,): 8-bit weights with one scale an output channel, batch normalisation folded in.
-        device: where to compute.
+        device: where the tensors are.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], device: str = "cpu") -> None:
@@ -27,7 +27,7 @@ class MobileNet:
         self._layers = []
         for k in range(_CONVOLUTIONS):
             integers, scale, bias = (tensors[f"conv{k:02}.{part}"] for part in ("weight_int8", "scale", "bias"))
-            self._layers.append(((integers.float() * scale[:, None, None, None]).to(device), bias.float().to(device)))
+            self._layers.append((integers.float() * scale[:, None, None, None], bias))
 
     @torch.inference_mode()
     def features(self, patches: Tensor) -> Tensor:

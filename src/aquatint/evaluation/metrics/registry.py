@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aquatint.errors import ImageError, UsageError
+from aquatint.errors import DependencyError, ImageError, UsageError
 from aquatint.evaluation.metrics import fidelity, frechet, ssimulacra
 
 
@@ -59,8 +59,8 @@ def _learned(name: str, *arguments: object) -> Callable[..., float]:
 def _catalogue() -> dict[str, Metric]:
     torch = ("torch", "safetensors")
     lpips = {"alex": "AlexNet", "squeeze": "SqueezeNet", "vgg": "VGG16"}
-    backbones = {"alex": "alexnet", "squeeze": "squeezenet1_1", "vgg": "vgg16"}
-    networks = {"": ("inception", "Inception"), "-mobilenet": ("mobilenet_v2", "MobileNetV2, a stand-in")}
+    backbones = {"alex": "alexnet", "squeeze": "squeezenet", "vgg": "vgg16"}
+    networks = {"": ("inception", "Inception"), "-mobilenet": ("mobilenet", "MobileNetV2, a stand-in")}
     metrics = [
         Metric("psnr", "PSNR [dB]", True, _without_device(fidelity.psnr)),
         Metric("ms-ssim", "MS-SSIM", True, _without_device(fidelity.ms_ssim)),
@@ -77,6 +77,21 @@ def _catalogue() -> dict[str, Metric]:
         )
         for net, title in lpips.items()
     ]
+    for name, stack, title, files in (
+        ("wd", "steerable", "features without weights", ()),
+        ("wd-vgg16", "vgg16", "VGG16", ("vgg16",)),
+        ("wd-vgg19", "vgg19", "VGG19 to relu3_4", ("vgg19",)),
+    ):
+        metrics.append(
+            Metric(
+                name,
+                f"Wasserstein distortion ({title})",
+                False,
+                _learned("wasserstein", stack),
+                packages=torch,
+                weights=files,
+            )
+        )
     metrics.append(Metric("dists", "DISTS", False, _learned("dists"), packages=torch, weights=("vgg16", "dists")))
     for suffix, (network, title) in networks.items():
         for name, label, function in (
@@ -132,8 +147,10 @@ def missing(name: str) -> str | None:
         from aquatint.perception import weights
 
         for file in metric.weights:
-            if (lack := weights.missing(file)) is not None:
-                return lack
+            try:
+                weights.find(file)
+            except DependencyError as error:
+                return str(error)
     return None
 
 
@@ -153,7 +170,7 @@ def measure(
     Raises:
         UsageError: a name is unknown or that of a metric on sets.
         ImageError: shapes or types are others, or the picture is too small for a metric.
-        DependencyError, MissingModelError: a metric lacks a package or weights, see `missing`.
+        DependencyError: a metric lacks a package or weights, see `missing`.
     """
     metrics = [_metric(name) for name in names]
     for metric in metrics:
@@ -184,7 +201,7 @@ def measure_sets(
     Raises:
         UsageError: a name is unknown or not that of a metric on sets, or there are fewer than two patches.
         ImageError: no picture is large enough for a patch.
-        DependencyError, MissingModelError: a metric lacks a package or weights, see `missing`.
+        DependencyError: a metric lacks a package or weights, see `missing`.
     """
     metrics = [_metric(name) for name in names]
     for metric in metrics:

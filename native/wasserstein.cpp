@@ -1,0 +1,386 @@
+#include "wasserstein.h"
+
+#include <cmath>
+
+namespace aquatint {
+
+namespace portable {
+extern const WassersteinKernels kWassersteinKernels;
+}
+namespace avx2 {
+extern const WassersteinKernels kWassersteinKernels;
+}
+namespace avx512 {
+extern const WassersteinKernels kWassersteinKernels;
+}
+
+const WassersteinKernels& wasserstein_kernels(Isa isa) {
+#ifdef AQT_HAS_AVX512
+    if (isa == Isa::avx512) return avx512::kWassersteinKernels;
+#endif
+#ifdef AQT_HAS_AVX2
+    if (isa == Isa::avx2) return avx2::kWassersteinKernels;
+#endif
+    static_cast<void>(isa);
+    return portable::kWassersteinKernels;
+}
+
+namespace {
+
+/// How many nodes of windows of width 2^level a line of samples has.
+int nodes(int samples, int level) { return ((samples - 1 + (1 << level) - 1) >> level) + 1; }
+
+/// Sums of a line weighted 1/2, 1, 1/2 around every second sample.
+std::vector<double> widen(const std::vector<double>& line) {
+    const int size = static_cast<int>(line.size());
+    std::vector<double> wider(size / 2 + 1);
+    for (int i = 0; i < size; ++i)
+        for (int node : {i / 2, (i + 1) / 2}) wider[node] += line[i] / 2;
+    return wider;
+}
+
+/// 1 / sum of the window at every node of a line.
+std::vector<float> inverse_windows(int samples, int level) {
+    std::vector<double> line(samples, 1.0);
+    for (int i = 0; i < level; ++i) line = widen(line);
+    std::vector<float> inverse;
+    for (double sum : line) inverse.push_back(static_cast<float>(1 / sum));
+    return inverse;
+}
+
+void copy_row(const float* from, int width, float* to) { std::copy_n(from, width, to); }
+
+}  // namespace
+
+Windows::Windows(int level, int height, int width)
+    : level(level),
+      rows(nodes(height, level)),
+      columns(nodes(width, level)),
+      weight(rows, columns),
+      down(inverse_windows(height, level)),
+      across(1, columns) {
+    const auto inverse = inverse_windows(width, level);
+    copy_row(inverse.data(), static_cast<int>(inverse.size()), across.row(0));
+}
+
+PyramidLevel::PyramidLevel(int height, int width, const float* log2_sigma, float weight)
+    : height(height), width(width), pointwise_weight(height, width) {
+    // Windowed sums of log2 sigma, first of windows of one sample.
+    std::vector<std::vector<double>> sums;
+    for (int y = 0; y < height; ++y)
+        sums.emplace_back(log2_sigma + std::size_t(y) * width, log2_sigma + std::size_t(y + 1) * width);
+    for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x) {
+            const double counts = std::max(1 - sums[y][x], 0.0);
+            pointwise = pointwise || counts > 0;
+            pointwise_weight.row(y)[x] = static_cast<float>(weight * counts / (double(height) * width * kFeatures));
+        }
+    for (int level = 1; level <= kWindows; ++level) {
+        for (auto& row : sums) row = widen(row);
+        std::vector<std::vector<double>> wider(sums.size() / 2 + 1, std::vector<double>(sums[0].size()));
+        for (int y = 0; y < static_cast<int>(sums.size()); ++y)
+            for (int node : {y / 2, (y + 1) / 2})
+                for (std::size_t x = 0; x < sums[y].size(); ++x) wider[node][x] += sums[y][x] / 2;
+        sums = std::move(wider);
+        Windows window(level, height, width);
+        const Plane grid = window.weight;
+        for (int y = 0; y < grid.height; ++y)
+            for (int x = 0; x < grid.width; ++x) {
+                const double sigma = sums[y][x] * window.down[y] * window.across.row(0)[x];
+                const double counts = std::max(1 - std::abs(sigma - level), 0.0);
+                // Rounding of the mean of a constant must not wake the next level.
+                window.active = window.active || counts > 1e-6;
+                window.weight.row(y)[x] =
+                    static_cast<float>(weight * counts / (double(grid.height) * grid.width * kFeatures));
+            }
+        if (window.active || !windows.empty()) windows.push_back(std::move(window));
+    }
+    while (!windows.empty() && !windows.back().active) windows.pop_back();
+}
+
+WassersteinWorker::WassersteinWorker(int height, int width)
+    : stride((width + 2 * kRowUnit - 1) / kRowUnit * kRowUnit + 8 * kRowUnit),
+      upper(kMoments * stride),
+      lower(kMoments * stride),
+      around(3 * (kBatch + 2) * stride),
+      line(2 * stride) {
+    for (int level = 1; level <= kWindows; ++level)
+        for (int i = 0; i < 2; ++i) sums.emplace_back(nodes(height, level), nodes(width, level));
+}
+
+Wasserstein::Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
+                         const SteerableStack& stack, float weight, float pixel_weight, int threads, Isa isa)
+    : kernels_(wasserstein_kernels(isa)),
+      stack_(stack),
+      pixel_weight_(pixel_weight),
+      target_(pixels, pixels + std::size_t(3) * height * width),
+      pool_(std::clamp(threads, 1, (height + 63) / 64)) {
+    for (int level = 0; level < kLevels; ++level) {
+        levels_.emplace_back(height, width, log2_sigma[level], weight);
+        height = (height + 1) / 2, width = (width + 1) / 2;
+    }
+    for (auto* pyramid : {&picture_, &reference_, &gradient_})
+        for (int colour = 0; colour < kColours; ++colour)
+            for (const PyramidLevel& level : levels_) pyramid->emplace_back(level.height, level.width);
+    for (int colour = 0; colour < kColours; ++colour)
+        for (int level = colour > 0; level < kLevels; ++level) {
+            const Gains gains{colour == 0 ? 0.5f : 0.0f, stack.pixel_gain, stack.even_gain, stack.odd_gain};
+            SteerableMap map{colour, level, gains, {}, {}, {}};
+            const auto& windows = levels_[level].windows;
+            for (int i = 0; i < kMoments && !windows.empty(); ++i)
+                map.moments.emplace_back(windows[0].rows, windows[0].columns);
+            for (const Windows& window : windows)
+                for (auto* statistic : {&map.mean, &map.deviation}) {
+                    auto& planes = statistic->emplace_back();
+                    for (int i = 0; i < kFeatures && window.active; ++i)
+                        planes.emplace_back(window.rows, window.columns);
+                }
+            maps_.push_back(std::move(map));
+        }
+    for (int worker = 0; worker < pool_.size(); ++worker) {
+        workers_.emplace_back(this->height(), this->width());
+        for (const SteerableMap& map : maps_) workers_.back().halos.emplace_back(2, levels_[map.level].width);
+    }
+    pool_.run([&](int worker) {
+        describe(target_.data(), worker);
+        for (SteerableMap& map : maps_) {
+            const Range features = share(kFeatures, worker, pool_.size());
+            for (int i = features.begin; i < features.end; ++i) compare(map, i, workers_[worker], true);
+        }
+    });
+    std::swap(picture_, reference_);
+}
+
+// Forward.
+
+/// The pyramid of an image and the moments of its features, for all workers together.
+void Wasserstein::describe(const float* image, int worker) {
+    float* line = workers_[worker].line.data();
+    const std::size_t size = std::size_t(height()) * width();
+    const float* const planes[3] = {image, image + size, image + 2 * size};
+    const Range rows = share(height(), worker, pool_.size());
+    for (int c = 0; c < kColours; ++c)
+        kernels_.colour(planes, width(), stack_.colours + 3 * c, plane(picture_, c, 0), rows.begin, rows.end);
+    pool_.synchronise();
+    for (int level = 1; level < kLevels; ++level) {
+        const Range coarse = share(levels_[level].height, worker, pool_.size());
+        for (int c = 0; c < kColours; ++c)
+            kernels_.decimate(plane(picture_, c, level - 1), plane(picture_, c, level), coarse.begin, coarse.end, line);
+        pool_.synchronise();
+    }
+    for (SteerableMap& map : maps_)
+        if (!levels_[map.level].windows.empty()) collect_moments(map, worker);
+    pool_.synchronise();
+}
+
+FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const {
+    const PyramidLevel& level = levels_[map.level];
+    const int index = map.colour * kLevels + map.level;
+    FeatureRows rows{};
+    rows.level = picture_[index];
+    rows.gains = map.gains;
+    rows.begin = begin, rows.end = end;
+    if (!level.windows.empty()) {
+        const int width = 1 << level.windows[0].level;
+        rows.step = 1.0f / width;
+        rows.offset = static_cast<float>(begin % width) * rows.step;
+        rows.upper = {own.upper.data() + kMargin, own.stride};
+        rows.lower = {own.lower.data() + kMargin, own.stride};
+        rows.first = begin % width == 0;
+    }
+    if (level.pointwise) {
+        rows.reference = reference_[index];
+        rows.weights = level.pointwise_weight;
+    }
+    return rows;
+}
+
+/// Sums in the narrowest windows, for this worker's share of the rows of nodes.
+void Wasserstein::collect_moments(SteerableMap& map, int worker) {
+    WassersteinWorker& own = workers_[worker];
+    const PyramidLevel& level = levels_[map.level];
+    const Windows& windows = level.windows[0];
+    const int strip = 1 << windows.level;
+    const auto accumulate = [&](int node) {  // the strip of rows between a node and the next
+        const int end = std::min((node + 1) * strip, level.height);
+        for (int y = node * strip; y < end; y += kBatch)
+            kernels_.accumulate(feature_rows(map, y, std::min(y + kBatch, end), own));
+    };
+    const Range rows = share(windows.rows, worker, pool_.size());
+    if (rows.begin >= rows.end) return;
+    if (rows.begin > 0)
+        accumulate(rows.begin - 1);
+    else
+        std::fill_n(own.lower.data(), kMoments * own.stride, 0.0f);
+    for (int node = rows.begin; node < rows.end; ++node) {
+        std::swap(own.upper, own.lower);
+        accumulate(node);
+        for (int i = 0; i < kMoments; ++i) {
+            float* row = own.upper.data() + kMargin + i * own.stride;
+            int width = level.width;
+            kernels_.window(row, width, windows.level);
+            copy_row(row, width, map.moments[i].row(node));
+        }
+    }
+}
+
+/// From the moments of one feature to its distortion and their gradient; or to the statistics of the reference.
+double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& own, bool record) {
+    const auto& windows = levels_[map.level].windows;
+    float* line = own.line.data() + kMargin;
+    const auto sums = [&](int window, int moment) -> Plane {
+        if (window == 0) return map.moments[feature + moment * kFeatures];
+        Plane sums = own.sums[2 * (windows[window].level - 1) + moment];
+        sums.height = windows[window].rows, sums.width = windows[window].columns;
+        return sums;
+    };
+    const auto row = [](const Plane& plane, int y) { return plane.data + y * plane.stride; };
+    // A line of zeros stands for rows outside.
+    float* zeros = line + own.stride;
+    const auto inside = [&](const Plane& plane, int y) { return y < 0 || y >= plane.height ? zeros : row(plane, y); };
+    for (int i = 1; i < static_cast<int>(windows.size()); ++i)
+        for (int moment = 0; moment < 2; ++moment) {
+            const Plane fine = sums(i - 1, moment), coarse = sums(i, moment);
+            for (int y = 0; y < coarse.height; ++y) {
+                kernels_.widen(inside(fine, 2 * y - 1), inside(fine, 2 * y), inside(fine, 2 * y + 1), line, fine.width);
+                int width = fine.width;
+                kernels_.window(line, width, 1);
+                copy_row(line, width, row(coarse, y));
+            }
+        }
+    double value = 0;
+    for (int i = static_cast<int>(windows.size()) - 1; i >= 0; --i) {
+        const Plane sum = sums(i, 0), square = sums(i, 1);
+        for (int y = 0; y < sum.height; ++y) {
+            if (windows[i].active) {
+                const NodeRow nodes{row(sum, y),
+                                    row(square, y),
+                                    map.mean[i][feature].row(y),
+                                    map.deviation[i][feature].row(y),
+                                    windows[i].weight.row(y),
+                                    windows[i].across.row(0),
+                                    windows[i].down[y],
+                                    sum.width};
+                if (record)
+                    kernels_.record(nodes);
+                else
+                    value += kernels_.compare(nodes);
+            } else {
+                std::fill_n(row(sum, y), sum.width, 0.0f);
+                std::fill_n(row(square, y), sum.width, 0.0f);
+            }
+        }
+        if (record || i + 1 == static_cast<int>(windows.size())) continue;
+        for (int moment = 0; moment < 2; ++moment) {  // what the wider windows say
+            const Plane fine = sums(i, moment), coarse = sums(i + 1, moment);
+            for (int y = 0; y < fine.height; ++y) {
+                kernels_.widen(row(coarse, y / 2), zeros, row(coarse, (y + 1) / 2), line, coarse.width);
+                kernels_.window_backward(line, fine.width, 1);
+                kernels_.add(line, row(fine, y), fine.width);
+            }
+        }
+    }
+    return value;
+}
+
+// Backward.
+
+double Wasserstein::differentiate(const float* image, float* gradient) {
+    const std::size_t size = std::size_t(height()) * width();
+    pool_.run([&](int worker) {
+        WassersteinWorker& own = workers_[worker];
+        own.value = 0;
+        describe(image, worker);
+        const Range features = share(kFeatures, worker, pool_.size());
+        for (SteerableMap& map : maps_)
+            for (int i = features.begin; i < features.end; ++i) own.value += compare(map, i, own, false);
+        pool_.synchronise();
+        for (std::size_t i = 0; i < maps_.size(); ++i) own.value += backward(maps_[i], own.halos[i], worker);
+        pool_.synchronise();
+        if (worker == 0)
+            for (std::size_t i = 0; i < maps_.size(); ++i) add_halos(i);
+        pool_.synchronise();
+        for (int level = kLevels - 1; level > 0; --level) {
+            const Range rows = share(levels_[level - 1].height, worker, pool_.size());
+            for (int c = 0; c < kColours; ++c) {
+                OwnedPlane& fine = plane(gradient_, c, level - 1);
+                if (c > 0 && level == 1)  // which has no map
+                    for (int y = rows.begin; y < rows.end; ++y) std::fill_n(fine.row(y), width(), 0.0f);
+                kernels_.decimate_backward(plane(gradient_, c, level), fine, rows.begin, rows.end, own.line.data());
+            }
+            pool_.synchronise();
+        }
+        const Range rows = share(height(), worker, pool_.size());
+        const Plane colours[3] = {plane(gradient_, 0, 0), plane(gradient_, 1, 0), plane(gradient_, 2, 0)};
+        own.value += pixel_weight_ / (3.0 * size) *
+                     kernels_.combine(colours, stack_.colours, image, target_.data(), 2 * pixel_weight_ / (3 * size),
+                                      gradient, static_cast<std::ptrdiff_t>(size), rows.begin, rows.end);
+    });
+    double value = 0;
+    for (const WassersteinWorker& worker : workers_) value += worker.value;
+    return value;
+}
+
+/// The gradient of a map's rows that this worker owns, and in `halos` what belongs to the rows above and below them.
+double Wasserstein::backward(const SteerableMap& map, const OwnedPlane& halos, int worker) {
+    WassersteinWorker& own = workers_[worker];
+    const PyramidLevel& level = levels_[map.level];
+    const int strip = level.windows.empty() ? kBatch : 1 << level.windows[0].level;
+    const Range strips = share((level.height + strip - 1) / strip, worker, pool_.size());
+    if (strips.begin >= strips.end) return 0;
+    OwnedPlane& gradient = plane(gradient_, map.colour, map.level);
+    const auto expand = [&](int node, const Buffer& rows) {
+        if (level.windows.empty()) return;
+        for (int i = 0; i < kMoments; ++i) {
+            float* row = rows.data() + kMargin + i * own.stride;
+            copy_row(map.moments[i].row(node), level.windows[0].columns, row);
+            kernels_.window_backward(row, level.width, level.windows[0].level);
+        }
+    };
+    // Sums for the columns before, at and after: row i belongs to row y - 1 + i of the level while a batch begins at y.
+    float* around[3];
+    for (int j = 0; j < 3; ++j) around[j] = own.around.data() + kMargin + j * (kBatch + 2) * own.stride;
+    for (float* rows : around) std::fill_n(rows, 2 * own.stride - kMargin, 0.0f);
+    const auto gather = [&](int row, float* to) {
+        const std::ptrdiff_t at = row * own.stride;
+        kernels_.gather(around[0] + at, around[1] + at, around[2] + at, to, level.width);
+    };
+    double value = 0;
+    const int first = strips.begin * strip, last = std::min(strips.end * strip, level.height);
+    expand(strips.begin, own.lower);
+    for (int node = strips.begin; node < strips.end; ++node) {
+        std::swap(own.upper, own.lower);
+        if (node * strip < level.height - 1) expand(node + 1, own.lower);  // else the last row is the node's own
+        const int strip_end = std::min((node + 1) * strip, level.height);
+        for (int y = node * strip; y < strip_end; y += kBatch) {
+            const int end = std::min(y + kBatch, strip_end), count = end - y;
+            value += kernels_.differentiate(feature_rows(map, y, end, own), around, own.stride);
+            for (int i = 0; i < count; ++i) gather(i, y - 1 + i < first ? halos.row(0) : gradient.row(y - 1 + i));
+            for (float* rows : around)
+                for (int i = 0; i < 2; ++i)
+                    std::copy_n(rows + (count + i) * own.stride, level.width + kRowUnit, rows + i * own.stride);
+        }
+    }
+    gather(0, gradient.row(last - 1));
+    gather(1, halos.row(1));
+    return value;
+}
+
+/// Adds what workers found for rows that others own; at the borders it belongs to the replicated rows.
+void Wasserstein::add_halos(std::size_t index) {
+    const SteerableMap& map = maps_[index];
+    const PyramidLevel& level = levels_[map.level];
+    const int strip = level.windows.empty() ? kBatch : 1 << level.windows[0].level;
+    const OwnedPlane& gradient = plane(gradient_, map.colour, map.level);
+    for (int worker = 0; worker < pool_.size(); ++worker) {
+        const Range strips = share((level.height + strip - 1) / strip, worker, pool_.size());
+        if (strips.begin >= strips.end) continue;
+        const int above = std::max(strips.begin * strip - 1, 0), below = std::min(strips.end * strip, level.height - 1);
+        for (int x = 0; x < level.width; ++x) {
+            gradient.row(above)[x] += workers_[worker].halos[index].row(0)[x];
+            gradient.row(below)[x] += workers_[worker].halos[index].row(1)[x];
+        }
+    }
+}
+
+}  // namespace aquatint

@@ -1,0 +1,104 @@
+// Wasserstein distortion on the steerable stack, with its gradient, on a team of threads. Free of Python.
+//
+// src/aquatint/perception/wasserstein.py defines it, with overlap 1. Windows are tents, so the window of a width at a
+// node is a sum of the next narrower ones: features go straight into the narrowest windows that count, batch by batch
+// of rows, and are not kept. On the way back they are computed again, and the gradient of every window, interpolated
+// bilinearly, meets them there.
+#pragma once
+#include <vector>
+
+#include "fit_memory.h"
+#include "thread_pool.h"
+#include "wasserstein_kernels.h"
+
+namespace aquatint {
+
+constexpr int kLevels = 5;   // of the pyramid
+constexpr int kColours = 3;
+constexpr int kWindows = 5;  // widths 2 to 32
+
+/// The numbers of the stack; see src/aquatint/perception/steerable.py.
+struct SteerableStack {
+    float colours[kColours * 3];
+    float pixel_gain, even_gain, odd_gain;
+};
+
+/// Windows of one width on one level of the pyramid.
+struct Windows {
+    Windows(int level, int height, int width);
+
+    int level;                // width 2^level
+    int rows, columns;        // of nodes
+    bool active = false;      // whether any node has a weight
+    OwnedPlane weight;        // of every node in the distortion
+    std::vector<float> down;  // 1 / sum of the window, by row of nodes
+    OwnedPlane across;        // and by column
+};
+
+/// One level of the pyramid, for all colours.
+struct PyramidLevel {
+    PyramidLevel(int height, int width, const float* log2_sigma, float weight);
+
+    int height, width;
+    bool pointwise = false;
+    OwnedPlane pointwise_weight;
+    std::vector<Windows> windows;  // from the narrowest that counts to the widest
+};
+
+/// The features of one colour on one level.
+struct SteerableMap {
+    int colour, level;
+    Gains gains;
+    std::vector<OwnedPlane> moments;                   // kMoments, in the narrowest windows
+    std::vector<std::vector<OwnedPlane>> mean, deviation;  // of the reference: [window][feature]
+};
+
+/// What a worker needs for itself.
+struct WassersteinWorker {
+    WassersteinWorker(int height, int width);
+
+    std::ptrdiff_t stride;  // of all rows below
+    Buffer upper, lower;    // kMoments rows
+    Buffer around;          // three sets of kBatch + 2 rows
+    Buffer line;
+    std::vector<OwnedPlane> halos;  // for every map, a plane of what falls above and what falls below its rows
+    std::vector<OwnedPlane> sums;   // of one feature and its square, in windows wider than the narrowest
+    double value = 0;
+};
+
+class Wasserstein {
+public:
+    /// `pixels` are three contiguous planes; log2_sigma has one map of contiguous rows for each level of the pyramid,
+    /// 0 to 5. The value is weight times the distortion plus pixel_weight times the mean squared error.
+    Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
+                const SteerableStack& stack, float weight, float pixel_weight, int threads, Isa isa);
+
+    int height() const { return levels_[0].height; }
+    int width() const { return levels_[0].width; }
+
+    /// The value for an image, and its gradient; both images are three contiguous planes.
+    double differentiate(const float* image, float* gradient);
+
+private:
+    void describe(const float* image, int worker);
+    void collect_moments(SteerableMap& map, int worker);
+    double compare(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
+    double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
+    void add_halos(std::size_t index);
+    FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
+    OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) {
+        return planes[colour * kLevels + level];
+    }
+
+    const WassersteinKernels& kernels_;
+    const SteerableStack stack_;
+    const float pixel_weight_;
+    std::vector<float> target_;
+    std::vector<PyramidLevel> levels_;
+    std::vector<OwnedPlane> picture_, reference_, gradient_;  // pyramids: [colour * kLevels + level]
+    std::vector<SteerableMap> maps_;
+    std::vector<WassersteinWorker> workers_;
+    ThreadPool pool_;
+};
+
+}  // namespace aquatint

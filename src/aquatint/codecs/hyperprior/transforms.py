@@ -1,0 +1,220 @@
+"""Analysis and synthesis, and their counterparts between latents and hyper-latents."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
+from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
+
+# Of the orthonormal basis that residual transforms start from. With the constants of `network`, a step of 1 is then one
+# of 8 / 255 in the basis, about what the highest rates want.
+UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
+_BASIS_GAIN = 0.5
+# Measured on photographs: typical scales inside a photograph, which are below those over all of it.
+_LOG_SCALE = 6.3  # base 2; too large a scale costs little, too small a one much
+_MEAN_VARIANCE = 10.0  # of the means of blocks, over what the law of the others would give
+_FALL = -1.67  # exponent of the variance over the frequency's square
+_CHROMA_VARIANCE = 0.05  # that of luma is 1: which colour differences are among the first coefficients
+
+
+def _down(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
+
+
+def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+
+
+class Transform(nn.Module):
+    """Stages, each followed by gains of its channels if it is to know the rate.
+
+    Arguments:
+        stages: modules that are applied in order.
+        gains: for each stage the channels of its output, or 0 for no gains.
+        linear: if not None, a linear map whose result of the first stage's output is added to that of the last stage.
+    """
+
+    def __init__(self, stages: list[nn.Module], gains: list[int], linear: nn.Module | None = None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.gains = nn.ModuleList([RateGain(channels) if channels else nn.Identity() for channels in gains])
+        self.linear = linear
+
+    def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
+        """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`.
+
+        Under autocast the last stage is in full precision: its output are the latents or the picture.
+        """
+        (stage, gain), *others, (last_stage, last_gain) = zip(self.stages, self.gains, strict=True)
+        x = first = _with_gain(stage(x), gain, rate)
+        for stage, gain in others:
+            x = _with_gain(stage(x), gain, rate)
+        with full_precision(x):
+            x = last_stage(x.float())
+            if self.linear is not None:
+                x = x + self.linear(first.float())
+            return _with_gain(x, last_gain, rate)
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context without autocast on the device of a tensor; shapes without storage count as on the processor."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
+
+
+def _with_gain(x: Tensor, gain: nn.Module, rate: Tensor | None) -> Tensor:
+    return gain(x, rate) if isinstance(gain, RateGain) else x
+
+
+def analysis(architecture: Architecture) -> Transform:
+    """From pixels of shape (B, 3, 16 h, 16 w), centred on 0, to latents (B, M, h, w)."""
+    latents = architecture.latents
+    linear = None
+    if architecture.transform == "gdn":
+        (n,) = architecture.channels
+        widths = [n, n, n, latents]
+        convolutions = [_down(inputs, outputs) for inputs, outputs in zip([3, n, n, n], widths, strict=True)]
+        stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]]
+        stages.append(convolutions[3])
+    else:
+        fine, middle = architecture.channels
+        widths = [0, fine, middle, latents]
+        stages = [
+            nn.Identity(),
+            nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), Bottleneck(fine), Bottleneck(fine)),
+            nn.Sequential(
+                nn.Conv2d(fine, middle, 4, stride=2, padding=1),
+                Bottleneck(middle),
+                Bottleneck(middle),
+                Bottleneck(middle),
+            ),
+            nn.Sequential(
+                nn.Conv2d(middle, latents, 4, stride=2, padding=1),
+                Bottleneck(latents),
+                Bottleneck(latents),
+                _zeroed(nn.Conv2d(latents, latents, 1)),
+            ),
+        ]
+        linear = nn.Conv2d(3, latents, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear.weight.data.copy_(_cosine_basis(latents) * _BASIS_GAIN)
+    return Transform(stages, [width * architecture.conditioned for width in widths], linear)
+
+
+def synthesis(architecture: Architecture) -> Transform:
+    """From latents of shape (B, M, h, w) to pixels (B, 3, 16 h, 16 w), centred on 0."""
+    latents = architecture.latents
+    linear = None
+    stages: list[nn.Module]
+    if architecture.transform == "gdn":
+        (n,) = architecture.channels
+        widths = [n, n, n, 0]
+        stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
+        stages.append(_up(n, 3))
+    else:
+        fine, middle = architecture.channels
+        widths = [latents, latents, middle, fine, 0]
+        stages = [
+            nn.Identity(),
+            nn.Sequential(nn.Conv2d(latents, latents, 1), Bottleneck(latents), Bottleneck(latents)),
+            nn.Sequential(
+                nn.ConvTranspose2d(latents, middle, 4, stride=2, padding=1),
+                Bottleneck(middle),
+                Bottleneck(middle),
+                Bottleneck(middle),
+            ),
+            nn.Sequential(nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)),
+            nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
+        ]
+        linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
+    return Transform(stages, [width * architecture.conditioned for width in widths], linear)
+
+
+def hyper_analysis(architecture: Architecture) -> nn.Sequential:
+    """From latents (B, M, 4 h, 4 w) to hyper-latents (B, C, h, w); "scale" models give it absolute values."""
+    latents, hyper = architecture.latents, architecture.hyper
+    first = sees_latents(nn.Conv2d(latents, hyper, 3, padding=1), architecture)
+    return nn.Sequential(first, nn.ReLU(), _down(hyper, hyper), nn.ReLU(), _down(hyper, hyper))
+
+
+def sees_latents(layer: nn.Conv2d, architecture: Architecture) -> nn.Conv2d:
+    """The layer with initial weights as if all its inputs, the first latents, had the same scale."""
+    layer.weight.data /= torch.exp2(usual_log_scales(architecture)[: layer.in_channels])[:, None, None] * UNIT
+    return layer
+
+
+def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
+    """From hyper-latents (B, C, h, w) to features (B, F, 4 h, 4 w), see `feature_channels`.
+
+    Conditioned networks have one more input channel, the place of the rate from 0 to 1. Decoders evaluate this network
+    with integers (`integers`), so it has only layers that exist there.
+    """
+    latents, hyper, outputs = architecture.latents, architecture.hyper, feature_channels(architecture)
+    inputs = hyper + architecture.conditioned
+    if architecture.entropy == "scale":
+        last: list[nn.Module] = [_up(hyper, hyper), nn.ReLU(), nn.Conv2d(hyper, outputs, 3, padding=1)]
+        return nn.Sequential(_up(inputs, hyper), nn.ReLU(), *last)
+    if architecture.entropy == "channelwise":
+        width = outputs // 4 * 3
+        return nn.Sequential(
+            nn.Conv2d(inputs, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
+            nn.Conv2d(width, 4 * width, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1),
+            nn.ReLU(),
+        )
+    middle = 3 * latents // 2
+    return nn.Sequential(
+        _up(inputs, latents), nn.ReLU(), _up(latents, middle), nn.ReLU(), nn.Conv2d(middle, outputs, 3, padding=1)
+    )
+
+
+def feature_channels(architecture: Architecture) -> int:
+    """Channels of what the hyper-synthesis gives: parameters of the latents, or features for a context model."""
+    return {"scale": 1, "mean-scale": 2, "autoregressive": 2}.get(architecture.entropy, 0) * architecture.latents or 128
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer without effect."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def usual_log_scales(architecture: Architecture) -> Tensor:
+    """Base-2 logarithms of what the latents' scales, in steps of 1, are when training begins, of shape (M,)."""
+    if architecture.transform != "residual":
+        return torch.zeros(architecture.latents)
+    variance = _cosine_variances().sort(descending=True, stable=True).values[: architecture.latents]
+    return _LOG_SCALE + 0.5 * torch.log2(variance)
+
+
+def _cosine_variances() -> Tensor:
+    """Variances in photographs of the functions of the cosine transform, a power of the frequency, of shape (768,)."""
+    order = torch.arange(LATENT_STRIDE, dtype=torch.float32) ** 2
+    falling = (1 + order[:, None] + order) ** _FALL
+    falling[0, 0] = _MEAN_VARIANCE
+    return torch.stack([falling, falling * _CHROMA_VARIANCE, falling * _CHROMA_VARIANCE]).flatten()
+
+
+def _cosine_basis(count: int) -> Tensor:
+    """The first functions of the cosine transform of 16x16 blocks in luma and colour differences, (count, 3, 16, 16).
+
+    They are orthonormal, in falling order of variance.
+    """
+    side = LATENT_STRIDE
+    place = (torch.arange(side) + 0.5) * math.pi / side
+    waves = torch.cos(torch.arange(side)[:, None] * place) * math.sqrt(2 / side)
+    waves[0] *= math.sqrt(0.5)
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    chosen = _cosine_variances().argsort(descending=True, stable=True)[:count]
+    colour, row, column = chosen // side**2, chosen // side % side, chosen % side
+    return torch.einsum("nc,ny,nx->ncyx", colours[colour], waves[row], waves[column])

@@ -1,0 +1,168 @@
+"""Where trained models are, and which one a file needs.
+
+A model is a safetensors file and, beside it, a card: a JSON file of the same stem that says what it is and how it was
+made. The first 8 bytes of the SHA-256 of the weights file are its hash in .aqt files (docs/FORMAT.md, section 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from aquatint.errors import DependencyError, MissingModelError, ModelError, ModelMismatchError
+
+PACKAGED = Path(__file__).parent.parent / "models"
+SUFFIX = ".safetensors"
+DEFAULTS = {"hyperprior": "compact"}  # what a codec uses if nobody names a model
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A weights file and its card."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name that it is loaded by."""
+        return self.path.stem
+
+    @cached_property
+    def card(self) -> dict[str, object]:
+        """What the card says; empty if there is none.
+
+        Raises:
+            ModelError: the card is not a JSON object.
+        """
+        path = self.path.with_suffix(".json")
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            raise ModelError(f"the card {path} cannot be read: {error}") from None
+        if not isinstance(card, dict):
+            raise ModelError(f"the card {path} is not a JSON object")
+        return card
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes of the weights file.
+
+        Raises:
+            MissingModelError: it cannot be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise MissingModelError(f"the model {self.path} cannot be read: {error.strerror}") from None
+
+    @cached_property
+    def hash(self) -> bytes:
+        """What the header of an .aqt file says about the model that it needs.
+
+        Raises:
+            ModelMismatchError: the file is not the one that its card describes.
+        """
+        digest = hashlib.sha256(self.content)
+        promised = self.card.get("sha256", digest.hexdigest())
+        if promised != digest.hexdigest():
+            raise ModelMismatchError(
+                f"{self.path} is damaged or was exchanged: its SHA-256 is {digest.hexdigest()}, not {promised}"
+            )
+        return digest.digest()[:8]
+
+
+def user_folder() -> Path:
+    """The folder of models that are not part of the package: AQUATINT_MODELS, or in the user's cache."""
+    return Path(os.environ.get("AQUATINT_MODELS") or Path.home() / ".cache" / "aquatint" / "models")
+
+
+def installed() -> Iterator[ModelFile]:
+    """All models that can be loaded by name, the user's before the package's."""
+    for folder in (user_folder(), PACKAGED):
+        for path in sorted(folder.glob("*" + SUFFIX)):
+            yield ModelFile(path)
+
+
+def find(name: str) -> ModelFile:
+    """A model by name, by path, or by its id on the Hugging Face hub, "owner/repository".
+
+    Raises:
+        MissingModelError: there is none.
+        DependencyError: it is on the hub, and the package for that is not installed.
+    """
+    if name.endswith(SUFFIX):
+        if not Path(name).is_file():
+            raise MissingModelError(f"there is no model file {name}")
+        return ModelFile(Path(name))
+    for model in installed():
+        if model.name == name:
+            return model
+    if name.count("/") == 1:
+        return _downloaded(name)
+    known = ", ".join(sorted({model.name for model in installed()})) or "none"
+    raise MissingModelError(f"there is no model {name!r}; installed are: {known} (in {PACKAGED} and {user_folder()})")
+
+
+def find_hash(wanted: bytes) -> ModelFile:
+    """The model of which a file says that it needs it.
+
+    Raises:
+        MissingModelError: it is not installed.
+        ModelMismatchError: a model's file is not the one that its card describes.
+    """
+    for model in installed():
+        # The card tells without reading all the weights.
+        promised = model.card.get("sha256")
+        if (promised is None or str(promised).startswith(wanted.hex())) and model.hash == wanted:
+            return model
+    raise MissingModelError(
+        f"the file needs the model with hash {wanted.hex()}, which is not installed: "
+        f"get its weights file and run 'aquatint models add FILE', or put it into {user_folder()}"
+    )
+
+
+def add(path: Path) -> ModelFile:
+    """Copies a model and its card to the user's folder.
+
+    Raises:
+        MissingModelError, ModelMismatchError: as for `ModelFile`.
+        OSError: the folder cannot be written.
+    """
+    source = ModelFile(path)
+    _ = source.hash
+    folder = user_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (path.with_suffix(".json"), path):  # a model never appears without its card
+        if file.exists():
+            partial = folder / f".{file.name}.{os.getpid()}"
+            shutil.copyfile(file, partial)
+            os.replace(partial, folder / file.name)
+    return ModelFile(folder / path.name)
+
+
+def _downloaded(repository: str) -> ModelFile:
+    """The first model of a repository on the hub."""
+    try:
+        from huggingface_hub import HfApi, hf_hub_download
+    except ModuleNotFoundError:
+        raise DependencyError(
+            f"{repository} is no installed model; models of the hub need: pip install 'aquatint[hub]'"
+        ) from None
+    try:
+        names = sorted(name for name in HfApi().list_repo_files(repository) if name.endswith(SUFFIX))
+        if not names:
+            raise MissingModelError(f"the repository {repository} has no {SUFFIX} file")
+        paths = [hf_hub_download(repository, name) for name in (names[0].removesuffix(SUFFIX) + ".json", names[0])]
+    except MissingModelError:
+        raise
+    except Exception as error:  # the hub's client raises errors of several libraries
+        raise MissingModelError(f"the model {repository} cannot be fetched: {error}") from None
+    return add(Path(paths[1]))

@@ -1,0 +1,151 @@
+"""The codecs that are compared: what a run needs of each, and Aquatint's own as the command line names them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from aquatint import __version__, api, codecs, image
+from aquatint.codecs.target import Target
+from aquatint.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A file that a codec made.
+
+    Attributes:
+        data: all of its bytes, headers included.
+        seconds: time that making this one file took.
+        setting: what a search has found, None if the codec aims for rates by itself.
+        trials: files that were made to find it.
+        multiplications_per_pixel: cost of decoding, None where it is not known.
+    """
+
+    data: bytes
+    seconds: float
+    setting: float | None = None
+    trials: int = 1
+    multiplications_per_pixel: float | None = None
+
+
+class Coder(Protocol):
+    """A codec with its settings. It goes to worker processes, so it must pickle."""
+
+    @property
+    def name(self) -> str:
+        """As the command line names it."""
+        ...
+
+    @property
+    def extension(self) -> str:
+        """Of its files, with the dot."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """All that its files depend on but the picture and the rate: version and exact settings.
+
+        Raises:
+            DependencyError: what it needs is not installed; the message says how to.
+        """
+        ...
+
+    def encode(self, pixels: np.ndarray, bpp: float, *, threads: int) -> Coded:
+        """Encodes uint8 of shape (H, W, 3) into a file of that many bits per pixel, or nearly so.
+
+        Raises:
+            OutOfReachError: the codec cannot make such a file.
+        """
+        ...
+
+    def decode(self, data: bytes, *, threads: int) -> np.ndarray:
+        """Decodes a file to uint8 of shape (H, W, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Aquatint:
+    """A codec of this package: `NAME[-TUNE][:eEFFORT]`, such as "overfitted:e4" or "overfitted-wd:e4"."""
+
+    codec: str = "overfitted"
+    tune: str | None = None
+    effort: int = 5
+
+    extension = ".aqt"
+
+    @property
+    def name(self) -> str:
+        return f"{self.codec}{f'-{self.tune}' if self.tune else ''}:e{self.effort}"
+
+    def describe(self) -> Mapping[str, object]:
+        codecs.load(self.codec)
+        self._options()
+        settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
+        code = fingerprint("codecs/**/*.py", "perception/**/*.py", "native.*")
+        return {"version": f"aquatint {__version__} ({code})", "settings": settings}
+
+    def encode(self, pixels: np.ndarray, bpp: float, *, threads: int) -> Coded:
+        encoded = api.compress(
+            image.from_array(pixels),
+            Target(bpp=bpp),
+            codec=self.codec,
+            effort=self.effort,
+            threads=threads,
+            **self._options(),  # type: ignore[arg-type]
+        )
+        report = encoded.report
+        return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)
+
+    def decode(self, data: bytes, *, threads: int) -> np.ndarray:
+        return api.decode(data, threads=threads).to_array()
+
+    def _options(self) -> dict[str, str]:
+        if self.tune is None:
+            return {}
+        if "tune" not in inspect.signature(api.compress).parameters:
+            raise UsageError(f"{self.name}: this version of Aquatint cannot tune for {self.tune!r}")
+        return {"tune": self.tune}
+
+
+@functools.cache
+def fingerprint(*patterns: str) -> str:
+    """Twelve hexadecimal digits of files of this package, so that results of other code are not reused."""
+    package = Path(inspect.getfile(codecs)).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in package.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def parse(names: Sequence[str]) -> list[Coder]:
+    """The codecs that are named, each once.
+
+    Raises:
+        UsageError: no codec has this name.
+    """
+    return list({coder.name: coder for coder in map(_parse, names)}.values())
+
+
+def _parse(name: str) -> Coder:
+    from aquatint.evaluation.peers import PEERS
+
+    if name in PEERS:
+        return PEERS[name]
+    match = re.fullmatch(r"(?P<codec>[a-z]+)(-(?P<tune>[a-z0-9-]+))?(:e(?P<effort>[0-9]+))?", name)
+    try:
+        codecs.load(match["codec"] if match else name)
+    except UsageError as error:
+        raise UsageError(f"{error}; or of other codecs: {', '.join(PEERS)}") from None
+    assert match  # no codec of this package has a name of another form
+    effort = int(match["effort"] or 5)
+    if effort not in range(1, 11):
+        raise UsageError(f"codec {name!r}: effort must be from 1 to 10, not {effort}")
+    return Aquatint(match["codec"], match["tune"], effort)

@@ -1,0 +1,44 @@
+"""How codecs look in pictures and on the page: colours that colour-blind people can tell apart, and marks besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# After Okabe and Ito, "Color universal design", 2008; blue and green made lighter, so that they can be read on dark
+# grey as well as on white, and four more for runs of many codecs.
+_COLOURS = (
+    "#D55E00",
+    "#2F8BD0",
+    "#00A37A",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8E7CFF",
+    "#9A9A9A",
+    "#A5B82E",
+    "#B5651D",
+)
+_MARKERS = "osD^vPXp*h"
+_DASHES = ("solid", "dashed", "dotted", "dashdot")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a codec is drawn: a colour, matplotlib's names of a marker and of a line style."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+def looks(codecs: Sequence[str]) -> dict[str, Look]:
+    """A look for every codec, different ones for the first forty."""
+    return {
+        codec: Look(
+            _COLOURS[k % len(_COLOURS)],
+            _MARKERS[k % len(_MARKERS)],
+            _DASHES[k // len(_COLOURS) % len(_DASHES)],
+        )
+        for k, codec in enumerate(codecs)
+    }

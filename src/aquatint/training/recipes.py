@@ -1,0 +1,100 @@
+"""Recipes: every number of a training, with the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every training needs to know."""
+
+    steps: int
+    """Steps of the optimiser."""
+    batch: int = 16
+    """Crops a step, over all processes; 16 in CompressAI's documentation."""
+    crop: int = 256
+    """Side of a crop in pixels: four hyper-latents, so that most of them are not at an edge."""
+    smallest_scale: float = 0.6
+    """Photographs are scaled down to this at most: it hides JPEG artefacts and varies the size of texture."""
+    learning_rate: float = 1e-4
+    """Of Adam; CompressAI's."""
+    warmup: int = 500
+    """Steps until the learning rate is reached: Adam's second moments are poor at first."""
+    final_rate: float = 0.02
+    """Fraction of the learning rate that the cosine ends at."""
+    clip: float = 1.0
+    """Largest norm of the gradient; CompressAI's."""
+    ema: float = 0.999
+    """Decay of the running mean of the weights, which is what is validated and exported."""
+    seed: int = 0
+    """Of initial weights, crops and noise."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is half again as fast where the processor has it; edges of the transforms and bits stay in float32."""
+    holdout: int = 20
+    """Every so-manieth photograph is for validation only."""
+    validation_crops: int = 24
+    """Crops that are validated: enough for differences of 1 %."""
+    log_every: int = 50
+    """Steps between two lines of the log."""
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints, validations and sample pictures."""
+
+
+@dataclass(frozen=True)
+class RateDistortion(Recipe):
+    """Trains a network of the hyperprior family for rate + lambda 255^2 MSE, at one rate or at all."""
+
+    architecture: str = "mean-scale"
+    """Name of the network, see `aquatint.codecs.hyperprior.architecture`."""
+    largest_lambda: float = 0.0932
+    """lambda at step 1; at others it is this / step^2 (Kamisli et al. 2024). That of 1 bpp or so."""
+    rates: Literal["single", "random", "mgda"] = "single"
+    """Step 1 only; steps spread at random over the range; or eight steps that share a min-norm gradient."""
+    balance: float = 0.9
+    """The loss of a step is weighed by step^balance: it makes losses of all rates alike, where a plain sum follows the
+    high rates alone (measured on published curves: loss falls as lambda^0.45)."""
+    normalise: Literal["none", "loss", "norm"] = "loss"
+    """By what MGDA divides each gradient: plain MGDA follows the smallest one, which is that of the low rates."""
+
+
+@dataclass(frozen=True)
+class Posttrain(RateDistortion):
+    """Makes a trained network of one rate one of variable rate; what it adds starts as the identity."""
+
+    rates: Literal["single", "random", "mgda"] = "mgda"
+    max_step: float = 7.2
+    """sqrt(.0932 / .0018): the ratio of the lambdas of CompressAI's qualities 7 and 1."""
+    offset: Literal["none", "mlp", "centroid"] = "mlp"
+    """The quantisation-reconstruction offset."""
+    hyper_step: bool = True
+    """Learn a step for the hyper-latents. The autoregressive model keeps theirs at 1 (Kamisli et al. 2024)."""
+    conditioned: bool = True
+    """Gains that follow the rate, in both transforms: without them low rates lose 5 to 20 %, because the transforms
+    are those of the highest rate."""
+
+
+RECIPES: dict[str, RateDistortion] = {
+    # The shipped model. It sees few pixels, so it learns fast: small batches, a high rate with a full cosine.
+    "compact": RateDistortion(
+        steps=18_000,
+        batch=6,  # with crops of 160 what a core does in a quarter of a second
+        crop=160,  # 2.5 hyper-latents; 256 would leave two crops a step
+        learning_rate=6e-4,  # the blocks are residual: several times the rate for GDN
+        smallest_scale=0.5,
+        precision="bfloat16",
+        architecture="compact",
+        largest_lambda=0.06,  # 1 bpp or so; over 14^2 it is 0.0003, 0.05 bpp
+        rates="random",
+    ),
+    "factorized": RateDistortion(steps=1_000_000, architecture="factorized"),
+    "scale-hyperprior": RateDistortion(steps=1_000_000, architecture="scale-hyperprior"),
+    "mean-scale": RateDistortion(steps=1_000_000, architecture="mean-scale"),
+    "autoregressive": RateDistortion(steps=1_000_000, architecture="autoregressive"),
+    "vr-posttrain": Posttrain(
+        steps=100_000,
+        learning_rate=5e-5,  # half of the base training's: weights are good for one rate already
+        warmup=100,
+    ),
+}

@@ -1,0 +1,104 @@
+"""`aquatint train`: from a recipe's name and its options to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+import torch
+import tyro
+from torch import Tensor
+
+from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.errors import ModelError, UsageError
+from aquatint.training import checkpoint, loop
+from aquatint.training.data import find_photographs
+from aquatint.training.distributed import default_device, processes
+from aquatint.training.hyperprior import HyperpriorTask
+from aquatint.training.recipes import RECIPES, RateDistortion
+
+AnyRecipe = TypeVar("AnyRecipe", bound=RateDistortion)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run finds and leaves its things."""
+
+    data: tuple[Path, ...]
+    """Folders, tar files or lists (.txt) of photographs."""
+    out: Path
+    """Folder of the run; a run that is there goes on."""
+    base: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Checkpoint, or folder of a run, whose weights are the start."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int = 0
+    """Processor threads of each process, 0 for all."""
+    workers: int = 0
+    """Processes that decode photographs, for each process; 0 to decode between steps."""
+    quiet: bool = False
+    """Show no live line."""
+
+
+@dataclass(frozen=True)
+class _Command(Generic[AnyRecipe]):
+    options: tyro.conf.OmitArgPrefixes[Options]
+    recipe: tyro.conf.OmitArgPrefixes[AnyRecipe]
+
+
+def main(name: str, arguments: Sequence[str]) -> None:
+    """Runs a recipe.
+
+    Arguments:
+        name: of the recipe.
+        arguments: options as on the command line: those of `Options`, and any number of the recipe.
+
+    Raises:
+        UsageError: there is no such recipe.
+        SystemExit: the options are wrong (2), or help was asked for (0).
+    """
+    if name not in RECIPES:
+        raise UsageError(f"recipe {name!r} is not one of {', '.join(RECIPES)}")
+    options, recipe = _parsed(name, RECIPES[name], arguments)
+    photographs = find_photographs(options.data)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = default_device(options.device)
+    with processes(device) as group:
+        task = HyperpriorTask(recipe, device, None if options.base is None else trained(options.base))
+        loop.train(
+            task,
+            recipe,
+            photographs,
+            options.out,
+            device=device,
+            processes=group,
+            workers=options.workers,
+            quiet=options.quiet,
+        )
+
+
+def _parsed(name: str, recipe: RateDistortion, arguments: Sequence[str]) -> tuple[Options, RateDistortion]:
+    missing = Options(data=tyro.MISSING, out=tyro.MISSING)  # type: ignore[arg-type]
+    command = tyro.cli(
+        _Command[type(recipe)],  # type: ignore[misc]
+        prog=f"aquatint train {name}",
+        description=type(recipe).__doc__,
+        args=arguments,
+        default=_Command(missing, recipe),
+    )
+    return command.options, command.recipe
+
+
+def trained(path: Path) -> tuple[Architecture, Mapping[str, Tensor]]:
+    """The architecture and the mean weights of a checkpoint of the hyperprior family.
+
+    Raises:
+        ModelError: it is of something else, or no checkpoint at all.
+    """
+    state = checkpoint.load(path)
+    if state["task"].get("kind") != "hyperprior":
+        raise ModelError(f"{path} is a checkpoint of kind {state['task'].get('kind')!r}, not of a hyperprior network")
+    return Architecture.from_json(state["task"]["architecture"]), state["mean"]
