@@ -2,8 +2,8 @@
 
     python benchmarks/study_coverage.py [--studies 200] [--raters 24] [--trials 40]
 
-Two populations: raters of one mind who must choose, and raters of different tastes who may be not sure and who sometimes
-lapse.
+Two populations: raters of one mind who must choose, and raters of different tastes who may be not sure and who
+sometimes lapse.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 
@@ -74,16 +74,16 @@ def start(study: Path, port: int) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+            if httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200:
                 return process
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.05)
     raise SystemExit("the server did not start")
 
 
 async def rate(address: str, until: float, think: float, tally: Tally) -> None:
     await asyncio.sleep(random.random() * think)
-    async with httpx.AsyncClient(base_url=address, timeout=15) as http:
+    async with httpx2.AsyncClient(base_url=address, timeout=15) as http:
         page = await persist(http, "GET", "/", tally)
         token = re.findall(r'name="csrf" value="([^"]+)"', page.text)[0]
         await persist(http, "POST", "/join", tally, data={"csrf": token})
@@ -102,13 +102,13 @@ async def rate(address: str, until: float, think: float, tally: Tally) -> None:
             state = answer.json()
 
 
-async def persist(http: httpx.AsyncClient, method: str, path: str, tally: Tally, **rest: object) -> httpx.Response:
+async def persist(http: httpx2.AsyncClient, method: str, path: str, tally: Tally, **rest: object) -> httpx2.Response:
     """Sends until there is an answer."""
     while True:
         began = time.perf_counter()
         try:
             answer = await http.request(method, path, **rest)  # type: ignore[arg-type]
-        except httpx.TransportError:
+        except httpx2.TransportError:
             tally.unanswered += 1
             await asyncio.sleep(0.5)
             continue
@@ -167,7 +167,7 @@ def main() -> int:
     print(f"{tally.resent} sent twice, {tally.unanswered} requests without an answer, statuses {dict(tally.statuses)}")
     print(f"in the database {len(votes)}: {len(lost)} lost, {len(changed)} changed, {unknown} never acknowledged")
     print(
-        f"POST /votes: median {median:.1f} ms, p99 {high:.1f} ms, worst {worst:.0f} ms, without the 5 s after the start and "
+        f"votes: median {median:.1f} ms, p99 {high:.1f} ms, worst {worst:.0f} ms, without the 5 s after the start and "
         f"the 10 s after the kill; with them p99 {1000 * np.quantile(seconds, 0.99):.0f} ms; integrity: {integrity}"
     )
     return 1 if lost or changed or unknown or integrity != "ok" else 0

@@ -48,6 +48,7 @@ def served(study: Study) -> Iterator[str]:
     """The address of a running server."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()  # a browser that comes before the server has started waits
         server = uvicorn.Server(uvicorn.Config(application(study).starlette, log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

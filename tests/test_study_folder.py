@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_ins
 from PIL import Image as PILImage
 from study_folder import make, write_stimuli
 
 from aquatint.errors import UsageError
+from aquatint.evaluation import runner, tables
 from aquatint.study import files, prepare, sources
 from aquatint.study.files import Role, Settings
 
@@ -74,43 +76,35 @@ def test_files_must_have_equal_sizes(tmp_path: Path) -> None:
     sources.check_bits(sources.from_folder(stimuli), 0.02)
 
 
-def evaluation(folder: Path, /, **changes: object) -> Path:
-    """A finished run of two codecs on one picture."""
-    write_stimuli(folder, pictures=1, conditions=("a", "b"))
-    (folder / "originals").mkdir()
-    (folder / "reference" / "picture0.png").rename(folder / "originals" / "0123456789abcdef.png")
-    lines = []
-    for codec in ("a", "b"):
-        (folder / codec / "picture0.png").rename(folder / codec / "decoded.png")
-        row = {
-            "codec": codec,
-            "target_bpp": 0.15,
-            "picture": "kodim01",
-            "picture_digest": "0123456789abcdef",
-            "width": 112,
-            "height": 96,
-            "status": "ok",
-            "bytes": 500,
-            "bpp": 0.372,
-            "trials": 3,
-            "psnr": 30.5 if codec == "a" else 29.0,
-            "lpips-alex": None,
-            "folder": codec,
-        }
-        lines.append(json.dumps(row | (changes if codec == "b" else {})))
-    lines.append(json.dumps({"codec": "c", "status": "failed"}))
-    (folder / "results.jsonl").write_text("\n".join(lines))
-    return folder
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray) -> Path:
+    """The folder of a run of two codecs and one that is not installed, on two pictures, which it calls 1 and 2."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    for name, pixels in (("1", photo), ("2", photo[::-1])):
+        PILImage.fromarray(pixels).save(folder / f"{name}.png")
+    codecs = [stand_ins.Coarse("coarse"), stand_ins.Coarse("noisy", noise=20), stand_ins.Absent("absent")]
+    plan = runner.Run([folder / "1.png", folder / "2.png"], codecs, [0.5, 2.0], ["psnr"], folder / "run")
+    tables.write(plan.folder, runner.run(plan), [], plan.metrics, anchor="coarse")
+    return plan.folder
 
 
-def test_a_study_of_an_evaluation(tmp_path: Path) -> None:
-    found = sources.from_evaluation(evaluation(tmp_path / "run"))
-    prepare.new(tmp_path / "study", found, Settings())
+def test_a_study_of_an_evaluation(tmp_path: Path, evaluation: Path, photo: np.ndarray) -> None:
+    prepare.new(tmp_path / "study", sources.from_evaluation(evaluation), Settings())
     study = files.load(tmp_path / "study")
-    assert study.rates == ["0.15"]
-    stimulus = study.compared["0.15", "a", "kodim01"]
-    assert stimulus.metrics == {"psnr": 30.5}
-    assert stimulus.bits == 4000
+    assert (study.rates, study.conditions, study.pictures) == (["0.5", "2"], ["coarse", "noisy"], ["1", "2"])
+    assert len(study.pairs) == 4
+    original = np.asarray(PILImage.open(study.path(study.references["2"])))
+    np.testing.assert_array_equal(original, photo[::-1])
+    for codec, noise in (("coarse", 0), ("noisy", 20)):
+        stimulus = study.compared["2", codec, "2"]
+        coder = stand_ins.Coarse(noise=noise)
+        coded = coder.encode(photo[::-1], 2.0, threads=1)
+        decoded = np.asarray(PILImage.open(study.path(stimulus)))
+        np.testing.assert_array_equal(decoded, coder.decode(coded.data, threads=1))
+        assert stimulus.bits == 8 * len(coded.data)
+        assert stimulus.bpp == pytest.approx(2, rel=1e-3)
+        error = np.mean((decoded.astype(float) - original) ** 2)
+        assert stimulus.metrics == {"psnr": pytest.approx(10 * np.log10(255**2 / error))}
 
 
 @pytest.mark.parametrize(
@@ -118,13 +112,17 @@ def test_a_study_of_an_evaluation(tmp_path: Path) -> None:
     [
         ({"folder": "../.."}, "leads out of the folder"),
         ({"picture_digest": "../../etc/passwd"}, "leads out of the folder"),
-        ({"codec": "a"}, "two rows of 'a' at 0.15 bpp of 'kodim01'"),
-        ({"bytes": None}, "line 2"),
+        ({"target_bpp": 2.0}, "two rows of 'coarse' at 2 bpp of '1'"),
+        ({"bytes": None}, "line 1"),
     ],
 )
-def test_evaluations_that_make_no_sense(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_evaluations_that_make_no_sense(
+    tmp_path: Path, evaluation: Path, changes: dict[str, object], message: str
+) -> None:
+    first, *rest = (evaluation / "results.jsonl").read_text().splitlines()
+    (tmp_path / "results.jsonl").write_text("\n".join([json.dumps(json.loads(first) | changes), *rest]))
     with pytest.raises(UsageError, match=message):
-        sources.from_evaluation(evaluation(tmp_path / "run", **changes))
+        sources.from_evaluation(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "x" * 101, "\x1b[31m"])

@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
+import signal
+import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 from study_folder import client, join, make, vote
 
 from aquatint.errors import AquatintError
-from aquatint.study import ballots, database, files
+from aquatint.study import ballots, database, files, server
 from aquatint.study.app import RATER
 from aquatint.study.database import Database
 from aquatint.study.design import Kind
@@ -288,6 +294,57 @@ def test_a_restart_knows_what_was(tmp_path: Path) -> None:
         browser.cookies.update(cookies)
         assert browser.get("/state").json() == after
         assert browser.post("/votes", json=vote(trial), headers={"x-csrf-token": csrf}).json() == after
+
+
+def serve(folder: Path, port: int) -> subprocess.Popen[str]:
+    """`aquatint study serve`, once it has said where the admin's page is; it listens a moment later."""
+    command = [sys.executable, "-m", "aquatint", "study", "serve", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"raters: http://127.0.0.1:{port}/\n"
+    assert process.stderr.readline().startswith(f"admin:  http://127.0.0.1:{port}/admin with the token ")
+    return process
+
+
+def test_a_killed_server_has_every_vote_that_it_acknowledged(tmp_path: Path) -> None:
+    study = make(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx2.HTTPTransport(retries=8))
+    process = serve(study.folder, port)
+    try:
+        form = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', http.get("/").text)[0]}
+        assert http.post("/join", data=form).status_code == 303
+        csrf = {"x-csrf-token": re.findall(r'name="csrf" content="([^"]+)"', http.get("/rate").text)[0]}
+        trial = http.get("/state").json()["trials"][0]["id"]
+        answer = http.post("/votes", json=vote(trial), headers=csrf)
+        assert answer.status_code == 200
+    finally:
+        process.kill()
+        process.communicate()
+    process = serve(study.folder, port)
+    try:
+        assert http.get("/state").json() == answer.json()
+        assert http.post("/votes", json=vote(trial), headers=csrf).json()["done"] == 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate()[1]
+    http.close()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said == ""
+    stored = Database(study.folder / database.NAME)
+    assert list(stored.votes()) == [trial]
+    assert stored.check() == "ok"
+    stored.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("a.example", False)],
+)
+def test_hosts_beyond_this_machine(host: str, alone: bool) -> None:
+    assert server.is_loopback(host) is alone
 
 
 def test_votes_on_other_stimuli_are_noticed(tmp_path: Path) -> None:

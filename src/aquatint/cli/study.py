@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,18 +41,22 @@ def new(
     Codecs are compared at one rate and on one picture. sizes.csv in the folder of --stimuli, with the columns folder,
     picture and bytes, tells the sizes of files, which must match.
     """
-    if (evaluation is None) == (stimuli is None):
-        raise typer.BadParameter("one of --from and --stimuli says what is compared")
     from aquatint.study import prepare, sources
     from aquatint.study.files import Settings
 
+    if evaluation is not None and stimuli is None:
+        find = partial(sources.from_evaluation, evaluation)
+    elif stimuli is not None and evaluation is None:
+        find = partial(sources.from_folder, stimuli)
+    else:
+        raise typer.BadParameter("one of --from and --stimuli says what is compared")
     with _usage():
         # Of short studies a tenth is golden pairs, a tenth repeats.
         checks = min(Settings.golden, trials // 10)
         settings = Settings(layout=layout, trials=trials, golden=checks, repeats=checks)
 
     def work(target: str) -> None:
-        found = sources.from_folder(stimuli) if evaluation is None else sources.from_evaluation(evaluation)  # pyright: ignore[reportArgumentType]
+        found = find()
         if any(source.bytes is None for source in found):
             say("aquatint: warning: the sizes of files are not known, so nobody has checked that they match")
         prepare.new(target, found, settings, crop=crop, tolerance=mismatch / 100, seed=seed)

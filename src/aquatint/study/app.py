@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -62,21 +61,20 @@ class App:
             name.removesuffix(".md"): Markup(markdown.render(self._study.text(name)))
             for name in (files.INSTRUCTIONS, files.CONSENT)
         }
-        with resources.as_file(resources.files("aquatint.study") / "static") as static:
-            routes = [
-                Route("/", self.welcome),
-                Route("/join", self.join, methods=["POST"]),
-                Route("/rate", self.rate),
-                Route("/done", self.done),
-                Route("/resume/{token}", self.resume),
-                Route("/state", self.state),
-                Route("/votes", self.vote, methods=["POST"]),
-                Route("/pictures/{trial}/{side}", self.picture),
-                Route("/admin", self.admin),
-                Route("/admin", self.admin_login, methods=["POST"]),
-                Route("/health", lambda _: PlainTextResponse("ok")),
-                Mount("/static", StaticFiles(directory=static)),
-            ]
+        routes = [
+            Route("/", self.welcome),
+            Route("/join", self.join, methods=["POST"]),
+            Route("/rate", self.rate),
+            Route("/done", self.done),
+            Route("/resume/{token}", self.resume),
+            Route("/state", self.state),
+            Route("/votes", self.vote, methods=["POST"]),
+            Route("/pictures/{trial}/{side}", self.picture),
+            Route("/admin", self.admin),
+            Route("/admin", self.admin_login, methods=["POST"]),
+            Route("/health", lambda _: PlainTextResponse("ok")),
+            Mount("/static", StaticFiles(packages=[("aquatint.study", "static")])),
+        ]
         self.starlette = Starlette(
             routes=routes,
             middleware=[Middleware(Headers)],

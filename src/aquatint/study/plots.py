@@ -1,4 +1,4 @@
-"""Elo against bits, who beats whom, and power curves, as SVG and PNG."""
+"""Elo against bits, who beats whom, and power curves, as SVG and PNG; matplotlib must be installed."""
 
 from __future__ import annotations
 
@@ -8,45 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from aquatint.errors import DependencyError
+from aquatint.evaluation.style import PLOTS, looks
 from aquatint.study.results import POOLED, Ranking
 from aquatint.study.simulate import Power
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")  # Okabe and Ito
-_MARKERS = "osD^vPX*"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "savefig.dpi": 200,
-    "savefig.bbox": "tight",
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "aquatint",  # equal votes make equal files
-    "text.parse_math": False,  # in names of codecs
-}
+_STYLE: dict[Any, Any] = PLOTS | {"text.parse_math": False, "axes.axisbelow": True}  # names of codecs are no formulas
 
 
 def draw(rankings: Sequence[Ranking]) -> dict[str, bytes]:
-    """Files by name: elo, and wins of each ranking.
+    """Files by name: elo, and wins of each ranking."""
+    import matplotlib
 
-    Raises:
-        DependencyError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise DependencyError("plots need matplotlib: pip install 'aquatint[study]'") from None
     with matplotlib.rc_context(_STYLE):
         figures = {"elo": _elo([r for r in rankings if r.rate != POOLED])}
         figures |= {f"wins-{place}": _wins(one) for place, one in enumerate(rankings)}
-        files = {}
-        for name, figure in figures.items():
-            for extension in ("svg", "png"):
-                out = io.BytesIO()
-                figure.savefig(out, format=extension, metadata={"Date": None} if extension == "svg" else {})
-                files[f"{name}.{extension}"] = out.getvalue()
-    return files
+        return {
+            f"{name}.{extension}": _file(figure, extension)
+            for name, figure in figures.items()
+            for extension in ("svg", "png")
+        }
 
 
 def power(found: Sequence[Power], extension: str) -> bytes:
@@ -58,19 +38,22 @@ def power(found: Sequence[Power], extension: str) -> bytes:
         figure = Figure(figsize=(6.4, 3.0), layout="constrained")
         widths, shares = figure.subplots(1, 2)
         votes = [one.votes for one in found]
-        widths.plot(votes, [one.half_width for one in found], "o-", color=_COLOURS[0])
+        widths.plot(votes, [one.half_width for one in found], "o-", color="C0")
         widths.set_ylabel("half of the 95 % interval [Elo]")
-        shares.plot(votes, [100 * one.ordered for one in found], "s-", color=_COLOURS[1], label="in the right order")
-        shares.plot(votes, [100 * one.told_apart for one in found], "D-", color=_COLOURS[2], label="told apart")
+        shares.plot(votes, [100 * one.ordered for one in found], "s-", color="C1", label="in the right order")
+        shares.plot(votes, [100 * one.told_apart for one in found], "D-", color="C2", label="told apart")
         shares.set_ylabel("neighbours [%]")
         shares.set_ylim(0, 104)
         shares.legend()
         widths.set_ylim(bottom=0)
         for axes in (widths, shares):
             axes.set_xlabel("votes")
-            axes.grid(color="#dddddd", linewidth=0.6)
-        out = io.BytesIO()
-        figure.savefig(out, format=extension, metadata={"Date": None} if extension == "svg" else {})
+        return _file(figure, extension)
+
+
+def _file(figure: Any, extension: str) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=extension, metadata={"Date": None} if extension == "svg" else {})
     return out.getvalue()
 
 
@@ -81,6 +64,7 @@ def _elo(rankings: Sequence[Ranking]) -> Any:
     figure = Figure(figsize=(6.0, 3.8), layout="constrained")
     axes = figure.subplots()
     names = sorted({name for one in rankings for name in one.conditions})
+    style = looks(names)
     over_bits = len(rankings) > 1 and all(np.isfinite(one.bpp).all() for one in rankings)
     best = rankings[0].order
     for number, name in enumerate(names):
@@ -94,8 +78,8 @@ def _elo(rankings: Sequence[Ranking]) -> Any:
         elo = np.array([one.elo[k] for _, one, k in points])
         ends = np.array([one.intervals[k] for _, one, k in points])
         bars = np.nan_to_num(np.abs(ends - elo[:, None]).T)
-        look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
-        axes.errorbar(x, elo, bars, label=name, capsize=3, linewidth=1.6, markersize=5, elinewidth=1.1, **look)
+        look = style[name]
+        axes.errorbar(x, elo, bars, label=name, capsize=3, elinewidth=1.1, color=look.colour, marker=look.marker)
     if over_bits:
         axes.set_xlabel("bits per pixel")
     elif len(rankings) > 1:
@@ -104,8 +88,7 @@ def _elo(rankings: Sequence[Ranking]) -> Any:
     else:
         axes.set_xticks(range(len(best)), [rankings[0].conditions[k] for k in best])
     axes.set_ylabel("Elo")
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes.grid(visible=False, axis="x")
     if len(rankings) > 1:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -129,5 +112,6 @@ def _wins(one: Ranking) -> Any:
     axes.set_yticks(range(count), names)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
+    axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     return figure

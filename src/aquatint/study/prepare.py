@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -35,7 +35,6 @@ def new(
     crop: int = CROP,
     tolerance: float = TOLERANCE,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Makes the folder of a study, whole or not at all.
 
@@ -46,7 +45,6 @@ def new(
         crop: larger pictures are cropped to so many pixels a side, at least 64, at a random place.
         tolerance: see `sources.check_bits`.
         seed: of the places of crops.
-        progress: called with pictures done and their number.
 
     Raises:
         UsageError: names, sizes or the choice of stimuli make no sense.
@@ -68,7 +66,6 @@ def new(
             rng = np.random.default_rng([seed, place])
             versions = [source for source in compared if source.picture == name]
             stimuli += _picture(partial / files.PICTURES, versions, crop, rng, golden=place < GOLDEN)
-            progress(place + 1, len(names))
         secrets.SystemRandom().shuffle(stimuli)  # neither names nor order nor times tell what is what
         files.write_stimuli(partial / files.STIMULI, sorted(stimuli, key=lambda s: (s.picture, s.rate, s.file)))
         (partial / files.SETTINGS).write_text(_toml(settings), encoding="utf-8")
@@ -111,7 +108,7 @@ def _picture(
     def write(pixels: np.ndarray, role: Role, **rest: object) -> Stimulus:
         shown = np.ascontiguousarray(pixels[window])
         file = f"{secrets.token_hex(16)}.png"
-        PILImage.fromarray(shown).save(folder / file, optimize=True)
+        PILImage.fromarray(shown).save(folder / file)
         return Stimulus(file, name, shown.shape[1], shown.shape[0], role, **rest)  # pyright: ignore[reportArgumentType]
 
     stimuli = [write(original, Role.REFERENCE)]

@@ -82,10 +82,7 @@ def fit(wins: np.ndarray, ties: np.ndarray | None = None, *, prior: float = PRIO
     free = count if forced else count + 1
     for _ in range(_STEPS):
         expected, information = _moments(parameters, compared)
-        pull = np.zeros_like(parameters) if forced else precision * (parameters - centre)
-        if forced:
-            pull[..., :count] = precision[:count] * parameters[..., :count]
-        gradient = (observed - expected - pull)[..., :free]
+        gradient = (observed - expected - precision * (parameters - centre))[..., :free]
         hessian = (information + np.diag(precision))[..., :free, :free]
         step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
         step[..., :count] -= step[..., :count].mean(-1, keepdims=True)  # 0 but for rounding

@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from aquatint.evaluation import originals
 from aquatint.study import plots, results, screening
 from aquatint.study.files import Study
 from aquatint.study.results import Results
@@ -21,18 +22,17 @@ def write(study: Study, found: Results, folder: Path) -> None:
     """Writes elo, raters, agreement and votes as .csv and .jsonl, plots as .svg and .png, and index.html.
 
     Raises:
-        DependencyError: matplotlib is not installed.
         OSError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = plots.draw(found.kept)
     for name, data in drawn.items():
-        (folder / name).write_bytes(data)
+        originals.write(folder / name, data)
     _table(folder / "elo", results.rows(found))
     _table(folder / "raters", [screening.summary(record) for record in found.records])
     _table(folder / "agreement", [vars(one) for one in found.agreement])
     _table(folder / "votes", _votes(study, found))
-    (folder / "index.html").write_text(_page(study, found, drawn), encoding="utf-8")
+    originals.write(folder / "index.html", _page(study, found, drawn).encode())
 
 
 def _votes(study: Study, found: Results) -> list[Mapping[str, object]]:
@@ -59,13 +59,13 @@ def _votes(study: Study, found: Results) -> list[Mapping[str, object]]:
 
 def _table(stem: Path, table: Sequence[Mapping[str, object]]) -> None:
     lines = [json.dumps({name: _plain(value) for name, value in row.items()}) + "\n" for row in table]
-    stem.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
+    originals.write(stem.with_suffix(".jsonl"), "".join(lines).encode())
     out = io.StringIO()
     if table:
         writer = csv.DictWriter(out, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in table)
-    stem.with_suffix(".csv").write_text(out.getvalue(), encoding="utf-8")
+    originals.write(stem.with_suffix(".csv"), out.getvalue().encode())
 
 
 def _plain(value: object) -> object:

@@ -11,14 +11,12 @@ from typing import Any
 
 from aquatint.errors import UsageError
 from aquatint.evaluation import pictures
+from aquatint.evaluation.jobs import DECODED
+from aquatint.evaluation.metrics import METRICS
 from aquatint.study.files import check_name
 
-RESULTS, ORIGINALS, DECODED = "results.jsonl", "originals", "decoded.png"  # docs/evaluation.md
+RESULTS, ORIGINALS = "results.jsonl", "originals"  # docs/evaluation.md
 REFERENCE, SIZES = "reference", "sizes.csv"
-_NOT_METRICS = {  # columns with numbers that say nothing about the quality of a picture
-    *("target_bpp", "width", "height", "bytes", "bpp", "trials", "threads", "multiplications_per_pixel"),
-    *("encode_seconds", "decode_seconds", "encode_memory_mib"),
-}
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,7 @@ def from_evaluation(folder: str | Path) -> list[Source]:
                 reference=_inside(folder, f"{ORIGINALS}/{row['picture_digest']}.png"),
                 path=_inside(folder, f"{row['folder']}/{DECODED}"),
                 bytes=int(row["bytes"]),
-                metrics={
-                    name: float(value)
-                    for name, value in row.items()
-                    if name not in _NOT_METRICS and isinstance(value, int | float) and not isinstance(value, bool)
-                },
+                metrics={name: float(row[name]) for name in METRICS if row.get(name) is not None},
             )
         except KeyError as error:
             raise UsageError(f"{folder / RESULTS}, line {number}: there is no {error}") from None
