@@ -552,5 +552,6 @@ def test_every_option_is_documented() -> None:
     assert commands.keys() == {"encode", "decode", "info", "metrics", "evaluate", "train", "export", "models", "study"}
     sections = dict(re.findall(r"^## aquatint (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
     for name, command in commands.items():
-        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("-")):
+        parameters = [p for one in (command, *getattr(command, "commands", {}).values()) for p in one.params]
+        for option in (option for parameter in parameters for option in parameter.opts if option.startswith("-")):
             assert f"`{option}" in sections[name], f"{option} of {name}"

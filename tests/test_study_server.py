@@ -170,9 +170,11 @@ def test_votes_that_make_no_sense(tmp_path: Path, body: str | bytes, status: int
         assert browser.post("/votes", content=body, headers={"x-csrf-token": csrf}).status_code == status
 
 
-def test_an_endless_body_is_cut_off(tmp_path: Path) -> None:
+def test_an_endless_body_is_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with client(make(tmp_path)) as browser:
         csrf = join(browser)
+        assert browser.post("/join", data={"csrf": csrf, "more": "x" * MAX_BODY}).status_code == 413
+        assert "refused with 413: POST /join from testclient: the request has more than 4096 bytes" in caplog.text
         parts = (b"x" * 1000 for _ in range(1000))
         assert browser.post("/votes", content=parts, headers={"x-csrf-token": csrf}).status_code == 413
 
@@ -297,7 +299,7 @@ def test_a_restart_knows_what_was(tmp_path: Path) -> None:
 
 
 def serve(folder: Path, port: int) -> subprocess.Popen[str]:
-    """`aquatint study serve`, once it has said where the admin's page is; it listens a moment later."""
+    """`aquatint study serve`, once it listens and has said where."""
     command = [sys.executable, "-m", "aquatint", "study", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -311,7 +313,7 @@ def test_a_killed_server_has_every_vote_that_it_acknowledged(tmp_path: Path) -> 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx2.HTTPTransport(retries=8))
+    http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
     process = serve(study.folder, port)
     try:
         form = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', http.get("/").text)[0]}
@@ -325,6 +327,8 @@ def test_a_killed_server_has_every_vote_that_it_acknowledged(tmp_path: Path) -> 
         process.communicate()
     process = serve(study.folder, port)
     try:
+        with pytest.raises(OSError, match="in use"):
+            server.serve(study.folder, host="127.0.0.1", port=port, say=print)
         assert http.get("/state").json() == answer.json()
         assert http.post("/votes", json=vote(trial), headers=csrf).json()["done"] == 1
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
@@ -118,7 +119,8 @@ def results(
             if json:
                 say_json(row)
             elif row["raters"] == "kept":
-                print("{rate:>8}  {condition:<24} {elo:7.0f}  {low:6.0f} to {high:5.0f}  {votes:6} votes".format(**row))
+                interval = "{low:.0f} to {high:.0f}".format(**row) if math.isfinite(row["low"]) else "-"
+                print("{rate:>8}  {condition:<24} {elo:7.0f}".format(**row), f" {interval:>14}  {row['votes']:6} votes")
         say(f"{target / 'index.html'}")
 
     for_each([folder], work, name=lambda path: path)

@@ -58,7 +58,10 @@ def _file(figure: Any, extension: str) -> bytes:
 
 
 def _elo(rankings: Sequence[Ranking]) -> Any:
-    """Curves over bits if there are several rates and they are known, else points in order."""
+    """Curves over bits if there are several rates and they are known, else points in order.
+
+    Codecs of one rate have nearly the same bits, so they are drawn a little apart for all intervals to be seen.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 3.8), layout="constrained")
@@ -67,12 +70,12 @@ def _elo(rankings: Sequence[Ranking]) -> Any:
     style = looks(names)
     over_bits = len(rankings) > 1 and all(np.isfinite(one.bpp).all() for one in rankings)
     best = rankings[0].order
+    step = 0.012 * np.ptp(np.concatenate([one.bpp for one in rankings])) if over_bits else 0.06
     for number, name in enumerate(names):
         points = [(at, one, one.conditions.index(name)) for at, one in enumerate(rankings) if name in one.conditions]
-        if over_bits:
-            x = [one.bpp[k] for _, one, k in points]
-        elif len(rankings) > 1:
-            x = [at + 0.06 * (number - (len(names) - 1) / 2) for at, _, _ in points]
+        if len(rankings) > 1:
+            apart = step * (number - (len(names) - 1) / 2)
+            x = [(one.bpp[k] if over_bits else at) + apart for at, one, k in points]
         else:
             x = [int(np.flatnonzero(best == k)[0]) for _, _, k in points]
         elo = np.array([one.elo[k] for _, one, k in points])

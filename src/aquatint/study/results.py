@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -198,7 +199,7 @@ def _agreement_of(study: Study, votes: Sequence[Ballot], rankings: Sequence[Rank
     return Agreement(metric, p, s, k, right / count if count else math.nan, count)
 
 
-def rows(results: Results) -> list[Mapping[str, object]]:
+def rows(results: Results) -> list[Mapping[str, Any]]:
     """A row a condition, rate and choice of raters."""
     return [
         {

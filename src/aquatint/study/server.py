@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,10 +28,11 @@ def serve(folder: str | Path, *, host: str, port: int, say: Callable[[str], None
 
     Raises:
         AquatintError: see `files.load`, `Keys.of` and `Database`.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read or written, or the address is in use.
     """
     study = files.load(folder)
     keys = Keys.of(study.folder)
+    listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     app = App(Service(study, database.Database(study.folder / database.NAME)), keys)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     shown = f"[{host}]" if ":" in host else host
@@ -41,15 +43,14 @@ def serve(folder: str | Path, *, host: str, port: int, say: Callable[[str], None
             f"{host} can be reached from other machines: put a server that speaks HTTPS, such as Caddy or nginx, in "
             "front of this one and let it listen at 127.0.0.1, or tokens cross the network in the clear (docs/study.md)"
         )
-    uvicorn.run(
+    config = uvicorn.Config(
         app.starlette,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,  # it would hold the tokens of links
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def is_loopback(host: str) -> bool:

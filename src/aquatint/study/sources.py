@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,8 +113,10 @@ def check_bits(sources: Sequence[Source], tolerance: float) -> None:
         tolerance: by which share the largest file of a picture and rate may exceed the smallest.
 
     Raises:
-        UsageError: a picture has a larger mismatch; the message names the worst.
+        UsageError: a picture has a larger mismatch; the message names the worst. Or the tolerance is no share.
     """
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(f"the tolerance must be a share from 0 on, not {tolerance}")
     groups: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
         if source.bytes is not None:
