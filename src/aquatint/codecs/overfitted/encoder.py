@@ -11,6 +11,7 @@ import numpy as np
 from aquatint import native
 from aquatint.codecs import Progress, Report
 from aquatint.codecs.overfitted import presets, stream
+from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
@@ -131,9 +132,10 @@ def encode(
     aim = aim_of(target, height * width, overhead, energies)
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(effort, height, width, expected_bits)
-    engine = create_engine(np.moveaxis(pixels, 2, 0), architecture, device=device, threads=threads)
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    engine = create_engine(planes, architecture, device=device, threads=threads)
     reporter = Reporter(progress, presets.steps(effort), height * width)
-    job = Job(engine, architecture, presets.steps(effort), seed, reporter)
+    job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -168,6 +170,7 @@ class Trial:
 class Job:
     """What all fits of a picture share."""
 
+    planes: np.ndarray
     engine: Engine
     architecture: Architecture
     steps: int
@@ -183,7 +186,7 @@ class Job:
         origin = origin_for(lagrangian)
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
-        set_latents(engine, [np.zeros_like(engine.latents(k)) for k in range(architecture.grids)])
+        set_latents(engine, first_latents(self.planes, architecture, lagrangian))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter)
