@@ -31,7 +31,7 @@ def cost(planes: np.ndarray, architecture: Architecture, latents: list[np.ndarra
     return -10 * np.log10(float(error)), float(error) + LAGRANGIAN * sum(bits) / planes[0].size
 
 
-@pytest.mark.parametrize("decoder", list(presets.LADDER))
+@pytest.mark.parametrize("decoder", ["default", "fast"])
 def test_first_latents_already_show_the_picture(photo: np.ndarray, decoder: str) -> None:
     planes, architecture = planes_of(photo), presets.LADDER[decoder]
     zeros = [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
@@ -76,6 +76,11 @@ def test_any_size_and_any_lagrangian(height: int, width: int) -> None:
 def test_decoders_without_an_analysis_start_at_zero() -> None:
     latents = analysis.first_latents(np.ones((3, 9, 5), np.float32), Architecture(2, 8, 0, 4, 0), LAGRANGIAN)
     assert [grid.shape for grid in latents] == [(9, 5), (5, 3)]
+    assert not any(grid.any() for grid in latents)
+
+
+def test_very_low_rates_start_at_zero(photo: np.ndarray) -> None:
+    latents = analysis.first_latents(planes_of(photo), presets.LADDER["default"], 0.016)
     assert not any(grid.any() for grid in latents)
 
 

@@ -1,8 +1,8 @@
 """First latents: what a small network sees in each level of a picture's pyramid. No part of the format.
 
-A fit that starts here rather than at zero needs half of the steps or fewer. For every decoder that has learned origins
-there is an analysis that was trained for it (aquatint.training.analysis), a network for each grid: with x the 5x5
-neighbourhood of a pixel of the grid's level, and s the Lagrangian on a logarithmic scale,
+A short fit that starts here rather than at zero needs half of the steps or fewer. An analysis is trained for a decoder
+at its origins (aquatint.training.analysis) and has a network for each grid: with x the 5x5 neighbourhood of a pixel of
+the grid's level, and s the Lagrangian on a logarithmic scale,
 
     latent = 2^(g s) (a x + c max(0, B max(0, A x + a_0 + a_1 s) + b_0 + b_1 s) + c_0)
 """
@@ -65,7 +65,10 @@ def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
 
 
 def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
-    """Latents to start a fit from, float32, finest grid first; zeros if no analysis was trained for the architecture.
+    """Latents to start a fit from, float32, finest grid first.
+
+    They are zeros if no analysis was trained for the architecture, and at higher Lagrangians than origins are learned
+    for: the few latents that will be left there are found sooner than all others forgotten.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].
@@ -73,7 +76,7 @@ def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: fl
         lagrangian: weight of a bit per pixel.
     """
     networks = _load().get(name_of(architecture))
-    if networks is None:
+    if networks is None or lagrangian > ORIGIN_LAGRANGIANS[-1]:
         return [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
     scale = np.float32(scale_of(lagrangian))
     return [
