@@ -72,10 +72,10 @@ def analyse(planes: Tensor, networks: dict[str, Tensor], scale: float) -> list[T
         scale: see `analysis.scale_of`.
     """
     border = analysis.SIDE // 2
-    level, latents = planes[None] - 0.5, []
+    level, latents = planes[None], []
     for k in range(analysis.GRIDS):
         net = {name: array[k] for name, array in networks.items()}
-        x = F.pad(level, [border] * 4, mode="replicate")
+        x = F.pad(level - 0.5, [border] * 4, mode="replicate")
         h = F.conv2d(
             x,
             net["first"].view(-1, 3, analysis.SIDE, analysis.SIDE),

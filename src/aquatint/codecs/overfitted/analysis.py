@@ -2,7 +2,7 @@
 
 A short fit that starts here rather than at zero needs half of the steps or fewer. An analysis is trained for a decoder
 at its origins (aquatint.training.analysis) and has a network for each grid: with x the 5x5 neighbourhood of a pixel of
-the grid's level, and s the Lagrangian on a logarithmic scale,
+the grid's level minus mid grey, and s the Lagrangian on a logarithmic scale,
 
     latent = 2^(g s) (a x + c max(0, B max(0, A x + a_0 + a_1 s) + b_0 + b_1 s) + c_0)
 """
@@ -35,7 +35,7 @@ SHAPES = {
     "out_bias": (GRIDS,),
     "gain": (GRIDS,),
 }
-BAND_ROWS = 64  # rows that are done together, to bound memory
+BAND_ROWS = 16  # rows that are done together, to bound memory
 
 
 def name_of(architecture: Architecture) -> str:
@@ -50,13 +50,13 @@ def scale_of(lagrangian: float) -> float:
 
 
 def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
-    """The picture minus mid grey, and halved again and again by the mean of 2x2 pixels; odd edges are repeated.
+    """The picture, and halved again and again by the mean of 2x2 pixels; odd edges are repeated.
 
     Args:
         planes: float32 (3, H, W) in [0, 1].
         levels: number of arrays to return, finest first.
     """
-    out = [planes - np.float32(0.5)]
+    out = [planes]
     for _ in range(levels - 1):
         height, width = out[-1].shape[1:]
         even = np.pad(out[-1], ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
@@ -89,14 +89,14 @@ def _latents(level: np.ndarray, network: Mapping[str, np.ndarray], scale: np.flo
     """Latents of one grid from its level of the pyramid, (3, h, w)."""
     _, height, width = level.shape
     border = SIDE // 2
-    padded = np.pad(level, ((0, 0), (border, border), (border, border)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), (1, 2))  # (3, h, w, SIDE, SIDE)
     first_bias = network["first_bias"] + scale * network["first_slope"]
     second_bias = network["second_bias"] + scale * network["second_slope"]
     latents = np.empty((height, width), np.float32)
     for top in range(0, height, BAND_ROWS):
-        band = windows[:, top : top + BAND_ROWS]
-        x = band.transpose(0, 3, 4, 1, 2).reshape(3 * SIDE**2, -1)
+        rows = np.arange(top - border, min(top + BAND_ROWS, height) + border).clip(0, height - 1)
+        band = np.pad(level[:, rows] - np.float32(0.5), ((0, 0), (0, 0), (border, border)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(band, (SIDE, SIDE), (1, 2))  # (3, rows, width, SIDE, SIDE)
+        x = windows.transpose(0, 3, 4, 1, 2).reshape(3 * SIDE**2, -1)
         h = np.maximum(network["first"] @ x + first_bias[:, None], 0)
         h = np.maximum(network["second"] @ h + second_bias[:, None], 0)
         y = network["direct"] @ x + network["out"] @ h + network["out_bias"]

@@ -134,7 +134,7 @@ def encode(
     aim = aim_of(target, height * width, overhead, energies)
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(effort, height, width, expected_bits)
-    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    planes = np.moveaxis(pixels, 2, 0)
     engine = create_engine(planes, architecture, device=device, threads=threads)
     reporter = Reporter(progress, presets.steps(effort), height * width)
     job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter)
