@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -53,14 +54,14 @@ class Reporter:
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
 
-    def step(self, distortion: float, bits: float) -> None:
-        """Counts one step, whose mean squared error and bits are given."""
+    def step(self, distortion: SupportsFloat, bits: SupportsFloat) -> None:
+        """Counts one step, whose mean squared error and bits are read only to be reported: a GPU may be at work."""
         self.done += 1
         if self.callback and (self.done % REPORT_EVERY == 0 or self.done == self.steps):
             seconds = time.perf_counter() - self.start
             left = seconds / self.done * (self.steps - self.done)
-            psnr = -10 * math.log10(max(distortion, 1e-12))
-            self.callback(Progress(self.done, self.steps, bits / self.pixels, psnr, seconds, max(left, 0.0)))
+            psnr = -10 * math.log10(max(float(distortion), 1e-12))
+            self.callback(Progress(self.done, self.steps, float(bits) / self.pixels, psnr, seconds, max(left, 0.0)))
 
 
 def fit(
@@ -95,11 +96,11 @@ def fit(
             gain = min(GAIN / steps, GAIN_PER_STEP)
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
-        setting = schedule.fitting(progress)
+        setting = schedule.fitting(i, steps)
         distortion, bits = engine.step(
             setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
         )
-        reporter.step(float(distortion), float(bits))
+        reporter.step(distortion, bits)
     return lagrangian
 
 
@@ -111,4 +112,4 @@ def tune(engine: Engine, steps: int, lagrangian: float, reporter: Reporter) -> N
     for i in range(steps):
         setting = schedule.tuning(i / steps)
         distortion, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0)
-        reporter.step(float(distortion), float(bits))
+        reporter.step(distortion, bits)
