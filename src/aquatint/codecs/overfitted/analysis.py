@@ -67,8 +67,8 @@ def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
 def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
     """Latents to start a fit from, float32, finest grid first.
 
-    They are zeros if no analysis was trained for the architecture. At higher Lagrangians than origins are learned for the
-    two finest grids fade: the few latents that will be left there are found sooner than all others forgotten.
+    They are zeros if no analysis was trained for the architecture. At higher Lagrangians than origins are learned for
+    the two finest grids fade: the few latents that will be left there are found sooner than all others forgotten.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].

@@ -212,9 +212,7 @@ def search(job: Job, aim: Aim) -> list[Trial]:
     wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits) if job.steps >= CONTROL_STEPS else None
     first = aim.lagrangian * (1 + SHORTNESS / job.steps)
     if aim.lagrangian < ORIGIN_LAGRANGIANS[-1]:
-        first = min(
-            first, ORIGIN_LAGRANGIANS[-1]
-        )  # beyond it fits begin with less, and end with less for the same bits
+        first = min(first, ORIGIN_LAGRANGIANS[-1])  # beyond it fits begin, and end, with less for the bits
     trials = [job.run(min(first, LAGRANGIANS[1]), wanted)]
     while not aim.least <= trials[-1].bits <= aim.most and len(trials) < MAX_TRIALS:
         job.reporter.steps += job.steps
