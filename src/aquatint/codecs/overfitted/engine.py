@@ -125,6 +125,7 @@ def create_engine(
                 parents=architecture.parents,
                 hidden=architecture.hidden,
                 residuals=architecture.residuals,
+                noise=architecture.noise,
                 threads=threads,
                 isa=isa,
             )
