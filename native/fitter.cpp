@@ -132,11 +132,16 @@ public:
         return {value, bits, to_array(fit_.parameter_gradient()), latent_gradients};
     }
 
-    std::pair<double, std::vector<double>> evaluate() {
+    std::pair<double, std::vector<double>> evaluate(const nb::object& distortion) {
         const Turn turn(*this);
-        const nb::gil_scoped_release release;
-        const auto bits = fit_.forward(Pass{});
-        return {fit_.squared_error(false), bits};
+        std::vector<double> bits;
+        {
+            const nb::gil_scoped_release release;
+            bits = fit_.forward(Pass{});
+            if (distortion.is_none()) return {fit_.squared_error(false), bits};
+            fit_.export_picture(picture_.data());
+        }
+        return {call(distortion), bits};
     }
 
     Array render() {
@@ -282,7 +287,7 @@ void bind_fitter(nb::module_& module) {
              "seed"_a, "distortion"_a = nb::none())
         .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
-        .def("evaluate", &Fitter::evaluate)
+        .def("evaluate", &Fitter::evaluate, "distortion"_a = nb::none())
         .def("render", &Fitter::render)
         .def("reset_optimiser", &Fitter::reset_optimiser);
 }

@@ -70,6 +70,8 @@ class FakeCodec:
         target: Target,
         *,
         model: str | None,
+        tune: str | None,
+        sigma_map: np.ndarray | None,
         depth: int,
         grayscale: bool,
         overhead: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +31,14 @@ def encode(
     codec: Annotated[str, typer.Option(help="The codec: overfitted or hyperprior.")] = "overfitted",
     model: Annotated[
         str | None, typer.Option(help="A trained model: its name, path or id on the Hugging Face hub.")
+    ] = None,
+    tune: Annotated[
+        Literal["psnr", "wd", "wd-vgg"] | None,
+        typer.Option(help="What to optimise: squared error, or Wasserstein distortion, on plain or on VGG's features."),
+    ] = None,
+    sigma_map: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A picture of how free texture is: black for not at all, white for most."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the encoder's random choices.")] = 0,
     strip: Annotated[bool, typer.Option("--strip", help="Drop EXIF and XMP.")] = False,
@@ -66,6 +74,14 @@ def encode(
 
     from aquatint import api, image
 
+    freedom = None
+
+    def read_map(path: str) -> None:
+        nonlocal freedom
+        freedom = image.read(files.read(path)).pixels.mean(axis=2)
+
+    for_each([sigma_map] if sigma_map else [], read_map, name=str)
+
     def work(job: files.Job) -> None:
         files.check(job.target, overwrite=not no_overwrite)
         picture = image.read(files.read(job.source))
@@ -75,6 +91,8 @@ def encode(
                 target,
                 codec=codec,
                 model=model,
+                tune=tune,
+                sigma_map=freedom,
                 effort=effort,
                 strip=strip,
                 threads=threads,

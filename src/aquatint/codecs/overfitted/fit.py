@@ -11,7 +11,7 @@ import numpy as np
 
 from aquatint.codecs import Progress
 from aquatint.codecs.overfitted import schedule
-from aquatint.codecs.overfitted.engine import Engine
+from aquatint.codecs.overfitted.engine import Distortion, Engine
 from aquatint.codecs.overfitted.rate_model import LAGRANGIANS
 
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
@@ -32,6 +32,7 @@ BITS_ON_THE_WAY = {
 }
 BITS_ON_THE_WAY_BPP = 0.3
 EXPONENTS = 0.4, 1.5  # of the ratio, for 0.13 to 1.9 bits per pixel
+WARM_UP = 0.3  # of the fit: the mean squared error first, which is faster and finds the large shapes as well
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
 
@@ -53,13 +54,13 @@ class Reporter:
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
 
-    def step(self, distortion: float, bits: float) -> None:
-        """Counts one step, whose mean squared error and bits are given."""
+    def step(self, error: float, bits: float) -> None:
+        """Counts one step, whose mean squared error (nan if it is not known) and bits are given."""
         self.done += 1
         if self.callback and (self.done % REPORT_EVERY == 0 or self.done == self.steps):
             seconds = time.perf_counter() - self.start
             left = seconds / self.done * (self.steps - self.done)
-            psnr = -10 * math.log10(max(distortion, 1e-12))
+            psnr = -10 * math.log10(max(error, 1e-12))
             self.callback(Progress(self.done, self.steps, bits / self.pixels, psnr, seconds, max(left, 0.0)))
 
 
@@ -70,6 +71,7 @@ def fit(
     wanted_bits: float | None,
     seed: int,
     reporter: Reporter,
+    distortion: Distortion | None = None,
 ) -> float:
     """Moves latents and networks together for a number of steps.
 
@@ -80,6 +82,7 @@ def fit(
         wanted_bits: bits of the latents to arrive at by moving the Lagrangian, or None to keep it.
         seed: of the quantisation noise.
         reporter: is told about every step.
+        distortion: takes the place of the mean squared error after the first WARM_UP of the fit.
 
     Returns:
         The Lagrangian at the end.
@@ -96,19 +99,22 @@ def fit(
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
         setting = schedule.fitting(progress)
-        distortion, bits = engine.step(
-            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
+        now = distortion if progress >= WARM_UP else None
+        value, bits = engine.step(
+            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i, now
         )
-        reporter.step(float(distortion), float(bits))
+        reporter.step(math.nan if now else float(value), float(bits))
     return lagrangian
 
 
-def tune(engine: Engine, steps: int, lagrangian: float, reporter: Reporter) -> None:
+def tune(
+    engine: Engine, steps: int, lagrangian: float, reporter: Reporter, distortion: Distortion | None = None
+) -> None:
     """Moves the networks alone, on latents that are already rounded.
 
     Args: as for `fit`.
     """
     for i in range(steps):
         setting = schedule.tuning(i / steps)
-        distortion, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0)
-        reporter.step(float(distortion), float(bits))
+        value, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0, distortion)
+        reporter.step(math.nan if distortion else float(value), float(bits))
