@@ -571,8 +571,9 @@ def test_version() -> None:
 def test_every_option_is_documented() -> None:
     page = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert commands.keys() == {"encode", "decode", "info", "metrics", "evaluate", "train", "export", "models"}
+    assert commands.keys() == {"encode", "decode", "info", "metrics", "evaluate", "train", "export", "models", "study"}
     sections = dict(re.findall(r"^## aquatint (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
     for name, command in commands.items():
-        for option in (option for parameter in command.params for option in parameter.opts if option.startswith("-")):
+        parameters = [p for one in (command, *getattr(command, "commands", {}).values()) for p in one.params]
+        for option in (option for parameter in parameters for option in parameter.opts if option.startswith("-")):
             assert f"`{option}" in sections[name], f"{option} of {name}"

@@ -12,7 +12,8 @@ from aquatint.codecs.overfitted import presets
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import create_engine
 from aquatint.codecs.overfitted.initialise import origin_for, origin_parameters, random_parameters, split
-from aquatint.training.origins import Recipe, learn, mosaic, pack
+from aquatint.errors import UsageError
+from aquatint.training.origins import learn, mosaic, pack
 
 TABLE = Path(__file__).parent.parent / "native" / "origins.bin"
 
@@ -43,10 +44,12 @@ def test_mosaic_holds_crops_of_the_photographs(tmp_path: Path) -> None:
     for i in range(2):
         Image.new("RGB", (40, 30), (100 * i, 50, 7)).save(tmp_path / f"{i}.png")
     Image.new("RGB", (10, 30), (255, 255, 255)).save(tmp_path / "small.png")  # too small for a crop
-    planes = mosaic(sorted(tmp_path.iterdir()), Recipe(rows=2, columns=5, side=20), seed=0)
+    planes = mosaic(sorted(tmp_path.iterdir()), rows=2, columns=5, side=20, seed=0)
     assert planes.shape == (3, 40, 100)
     assert set(np.unique((planes[0] * 255).round())) == {0, 100}
     assert set(np.unique((planes[2] * 255).round())) == {7}
+    with pytest.raises(UsageError, match="31 pixels"):
+        mosaic(sorted(tmp_path.iterdir()), rows=1, columns=1, side=31, seed=0)
 
 
 def test_learned_networks_start_better_than_random_ones(photo: np.ndarray) -> None:

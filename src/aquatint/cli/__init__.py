@@ -20,6 +20,7 @@ from aquatint.cli.encode import encode
 from aquatint.cli.evaluate import evaluate
 from aquatint.cli.info import info
 from aquatint.cli.metrics import metrics
+from aquatint.cli.study import study
 from aquatint.cli.train import CONTEXT, train
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command()(evaluate)
 app.command(context_settings=CONTEXT)(train)
 app.command()(models.export)
 app.add_typer(models.app, name="models")
+app.add_typer(study, name="study")
 
 
 def _print_version(wanted: bool) -> None:

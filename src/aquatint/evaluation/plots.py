@@ -14,26 +14,10 @@ from aquatint.evaluation import analysis
 from aquatint.evaluation.baselines import Baseline
 from aquatint.evaluation.metrics import METRICS
 from aquatint.evaluation.runner import Row, SetRow
-from aquatint.evaluation.style import looks
+from aquatint.evaluation.style import PLOTS, looks
 
 _SIZE = (5.2, 3.6)  # inches: a column of a page, and a half
 _PICTURES = 12  # at most in the picture of curves per photograph
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "savefig.dpi": 200,
-    "savefig.bbox": "tight",
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "aquatint",  # equal inputs make equal files
-}
 
 
 def draw(
@@ -62,7 +46,7 @@ def draw(
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PLOTS):
         figures: dict[str, Figure | None] = {}
         for metric in metrics:
             slug = re.sub(r"\W+", "-", metric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # After Okabe and Ito, "Color universal design", 2008; blue and green made lighter, so that they can be read on dark
 # grey as well as on white, and four more for runs of many codecs.
@@ -21,6 +22,23 @@ _COLOURS = (
 )
 _MARKERS = "osD^vPXp*h"
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
+
+PLOTS: dict[Any, Any] = {  # settings of matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "aquatint",  # equal inputs make equal files
+}
 
 
 @dataclass(frozen=True)

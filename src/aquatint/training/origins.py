@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from aquatint import image
 from aquatint.codecs import Progress
@@ -33,6 +34,7 @@ from aquatint.codecs.overfitted.initialise import (
     split,
 )
 from aquatint.codecs.overfitted.stream import GROUPS
+from aquatint.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,29 @@ class Recipe:
     steps: int = 3000
 
 
-def mosaic(photographs: Sequence[Path], recipe: Recipe, seed: int) -> np.ndarray:
-    """Random crops of random photographs, next to each other: planes (3, H, W) in [0, 1]."""
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def mosaic(photographs: Sequence[Path], rows: int, columns: int, side: int, seed: int) -> np.ndarray:
+    """Random crops of random photographs, next to each other: planes (3, H, W) in [0, 1].
+
+    Raises:
+        UsageError: no photograph is as large as a crop.
+    """
     chance = random.Random(seed)
+    large = [path for path in photographs if min(_size(path)) >= side]
+    if not large:
+        raise UsageError(f"none of {len(photographs)} photographs has {side} pixels on both sides")
     crops: list[np.ndarray] = []
-    while len(crops) < recipe.rows * recipe.columns:
-        pixels = image.read(chance.choice(photographs)).pixels
+    for _ in range(rows * columns):
+        pixels = image.read(chance.choice(large)).pixels
         height, width = pixels.shape[:2]
-        if min(height, width) >= recipe.side:
-            top, left = chance.randint(0, height - recipe.side), chance.randint(0, width - recipe.side)
-            crops.append(pixels[top : top + recipe.side, left : left + recipe.side])
-    rows = [np.concatenate(crops[i :: recipe.rows], axis=1) for i in range(recipe.rows)]
-    return np.ascontiguousarray(np.moveaxis(np.concatenate(rows), 2, 0))
+        top, left = chance.randint(0, height - side), chance.randint(0, width - side)
+        crops.append(pixels[top : top + side, left : left + side])
+    lines = [np.concatenate(crops[i::rows], axis=1) for i in range(rows)]
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(lines), 2, 0))
 
 
 def learn(
@@ -109,7 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = Recipe()
     photographs = sorted(path for folder in arguments.photographs for path in folder.iterdir() if path.is_file())
-    planes = mosaic(photographs, recipe, 1)
+    planes = mosaic(photographs, recipe.rows, recipe.columns, recipe.side, 1)
     origins: dict[Architecture, list[np.ndarray]] = {}
     low, middle, high = ORIGIN_LAGRANGIANS
     for architecture in presets.LADDER.values():

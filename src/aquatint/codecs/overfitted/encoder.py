@@ -11,6 +11,7 @@ import numpy as np
 from aquatint import native
 from aquatint.codecs import Progress, Report
 from aquatint.codecs.overfitted import presets, stream
+from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
@@ -33,6 +34,8 @@ SIZE_ACCEPTED = 0.955, 1.0
 SIZE_AIM = 0.98
 MAX_TRIALS = 8  # fits at most, if the rate is missed all the same
 SLOPE = -0.6  # typical d log(bits) / d log(lagrangian)
+CONTROL_STEPS = 500  # what a fit needs at the least to follow its bits
+SHORTNESS = 500.0  # steps: the fewer a fit has, the more bits it takes at a Lagrangian, and the larger one it needs
 LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
@@ -147,7 +150,7 @@ def encode(
         distortion = objective.distortion(planes, sigma_map, device=device, threads=threads)
     engine = create_engine(planes, architecture, device=device, threads=threads)
     reporter = Reporter(progress, presets.steps(effort), height * width)
-    job = Job(engine, architecture, presets.steps(effort), seed, reporter, distortion)
+    job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter, distortion)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -182,6 +185,7 @@ class Trial:
 class Job:
     """What all fits of a picture share."""
 
+    planes: np.ndarray
     engine: Engine
     architecture: Architecture
     steps: int
@@ -198,7 +202,7 @@ class Job:
         origin = origin_for(lagrangian)
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
-        set_latents(engine, [np.zeros_like(engine.latents(k)) for k in range(architecture.grids)])
+        set_latents(engine, first_latents(self.planes, architecture, lagrangian))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(
@@ -213,20 +217,38 @@ class Job:
 
 
 def search(job: Job, aim: Aim) -> list[Trial]:
-    """Fits until the payload has the bits that are wanted, or MAX_TRIALS times."""
+    """Fits until the payload has the bits that are wanted, or MAX_TRIALS times.
+
+    If it has enough steps, the first fit moves the Lagrangian. Others keep it, and the next one is interpolated. All
+    begin anew: latents that the soft rounding has hardened no longer follow.
+    """
     if aim.bits is None:
         return [job.run(aim.lagrangian, None)]
     networks = presets.TYPICAL_PARAMETER_BITS * job.architecture.parameter_count
-    wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits)
-    trials = [job.run(aim.lagrangian, wanted)]
+    wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits) if job.steps >= CONTROL_STEPS else None
+    trials = [job.run(min(aim.lagrangian * (1 + SHORTNESS / job.steps), LAGRANGIANS[1]), wanted)]
     while not aim.least <= trials[-1].bits <= aim.most and len(trials) < MAX_TRIALS:
-        # Again from the beginning: latents that the soft rounding has hardened no longer follow.
-        correction = aim.bits / trials[-1].bits
-        wanted *= correction
-        lagrangian = trials[-1].lagrangian * correction ** (1 / SLOPE)
         job.reporter.steps += job.steps
-        trials.append(job.run(min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1]), wanted))
+        trials.append(job.run(next_lagrangian(trials[wanted is not None :] or trials, aim.bits), None))
     return trials
+
+
+def next_lagrangian(trials: Sequence[Trial], bits: float) -> float:
+    """Where a fit should have a number of bits: between the two fits that enclose it, by logarithms.
+
+    If none do, SLOPE leads on from the last one.
+    """
+    above = [trial for trial in trials if trial.bits > bits]
+    below = [trial for trial in trials if trial.bits <= bits]
+    if above and below:
+        low, high = max(above, key=lambda trial: trial.lagrangian), min(below, key=lambda trial: trial.lagrangian)
+        share = math.log(low.bits / bits) / math.log(low.bits / high.bits)
+        # A step to within a tenth of either end could repeat that fit.
+        share = min(max(share, 0.1), 0.9)
+        lagrangian = low.lagrangian * (high.lagrangian / low.lagrangian) ** share
+    else:
+        lagrangian = trials[-1].lagrangian * (bits / trials[-1].bits) ** (1 / SLOPE)
+    return min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
 
 
 def estimated_bits(engine: Engine, final: Stream) -> float:

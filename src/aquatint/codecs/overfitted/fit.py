@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -54,14 +55,14 @@ class Reporter:
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
 
-    def step(self, error: float, bits: float) -> None:
-        """Counts one step, whose mean squared error (nan if it is not known) and bits are given."""
+    def step(self, error: SupportsFloat, bits: SupportsFloat) -> None:
+        """Counts one step. Its mean squared error (nan if it is not known) and bits are read only to be reported: a GPU may be at work."""
         self.done += 1
         if self.callback and (self.done % REPORT_EVERY == 0 or self.done == self.steps):
             seconds = time.perf_counter() - self.start
             left = seconds / self.done * (self.steps - self.done)
-            psnr = -10 * math.log10(max(error, 1e-12))
-            self.callback(Progress(self.done, self.steps, bits / self.pixels, psnr, seconds, max(left, 0.0)))
+            psnr = -10 * math.log10(max(float(error), 1e-12))
+            self.callback(Progress(self.done, self.steps, float(bits) / self.pixels, psnr, seconds, max(left, 0.0)))
 
 
 def fit(
@@ -98,12 +99,12 @@ def fit(
             gain = min(GAIN / steps, GAIN_PER_STEP)
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
-        setting = schedule.fitting(progress)
+        setting = schedule.fitting(i, steps)
         now = distortion if progress >= WARM_UP else None
         value, bits = engine.step(
             setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i, now
         )
-        reporter.step(math.nan if now else float(value), float(bits))
+        reporter.step(math.nan if now else value, bits)
     return lagrangian
 
 
@@ -117,4 +118,4 @@ def tune(
     for i in range(steps):
         setting = schedule.tuning(i / steps)
         value, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0, distortion)
-        reporter.step(math.nan if distortion else float(value), float(bits))
+        reporter.step(math.nan if distortion else value, bits)

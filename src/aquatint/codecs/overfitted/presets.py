@@ -9,7 +9,7 @@ from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.errors import UsageError
 
 # Steps of the fit at each effort. Time is proportional to steps times pixels.
-STEPS = {1: 60, 2: 125, 3: 250, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
+STEPS = {1: 100, 2: 170, 3: 300, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
 # Decoders by descending cost: about 2000, 1100, 400 and 280 multiplications a pixel. The cheap ones also fit fastest;
 # the least is for pictures so small, or rates so low, that networks would take most of the bits.
 LADDER = {

@@ -10,8 +10,10 @@ from typing import NamedTuple
 TEMPERATURES = 0.4, 0.08
 NOISES = 1.0, 0.5
 # Adam's step for latents (in quantiser bins) and for network parameters.
-LATENT_RATE = 0.16
+LATENT_RATE = 0.24
 NETWORK_RATE = 0.01
+# Steps in which both rates rise: Adam's first steps have the same size for all latents, which would spoil good ones.
+WARM_UP = 20
 FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
 # The networks are tuned on rounded, frozen latents, at half the rate: moving the latents again spoils the fit.
 TUNING_RATE = 0.5
@@ -26,9 +28,11 @@ class Setting(NamedTuple):
     network_rate: float
 
 
-def fitting(progress: float) -> Setting:
-    """Setting of the main stage at `progress` in [0, 1]: the proxy hardens linearly, the rates follow half a cosine."""
+def fitting(step: int, steps: int) -> Setting:
+    """Setting of a step of the main stage: the proxy hardens linearly, the rates rise and then follow half a cosine."""
+    progress = step / steps
     rate = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+    rate *= min(1.0, (step + 1) / WARM_UP)
     temperature = TEMPERATURES[0] + (TEMPERATURES[1] - TEMPERATURES[0]) * progress
     noise = NOISES[0] + (NOISES[1] - NOISES[0]) * progress
     return Setting(temperature, noise, LATENT_RATE * rate, NETWORK_RATE * rate)

@@ -1,0 +1,116 @@
+"""First latents: what a small network sees in each level of a picture's pyramid. No part of the format.
+
+A short fit that starts here rather than at zero needs half of the steps or fewer. An analysis is trained for a decoder
+at its origins (aquatint.training.analysis) and has a network for each grid: with x the 5x5 neighbourhood of a pixel of
+the grid's level minus mid grey, and s the Lagrangian on a logarithmic scale,
+
+    latent = 2^(g s) (a x + c max(0, B max(0, A x + a_0 + a_1 s) + b_0 + b_1 s) + c_0)
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Mapping
+from importlib import resources
+
+import numpy as np
+
+from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
+from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS
+
+GRIDS = 7
+SIDE = 5  # of the neighbourhood
+UNITS = 16
+SHAPES = {
+    "direct": (GRIDS, 3 * SIDE**2),
+    "first": (GRIDS, UNITS, 3 * SIDE**2),
+    "first_bias": (GRIDS, UNITS),
+    "first_slope": (GRIDS, UNITS),
+    "second": (GRIDS, UNITS, UNITS),
+    "second_bias": (GRIDS, UNITS),
+    "second_slope": (GRIDS, UNITS),
+    "out": (GRIDS, UNITS),
+    "out_bias": (GRIDS,),
+    "gain": (GRIDS,),
+}
+BAND_ROWS = 16  # rows that are done together, to bound memory
+
+
+def name_of(architecture: Architecture) -> str:
+    """Of the networks that an analysis was trained for, whatever the number of grids."""
+    return f"{architecture.context}-{architecture.parents}-{architecture.hidden}-{architecture.residuals}"
+
+
+def scale_of(lagrangian: float) -> float:
+    """The Lagrangian on a logarithmic scale: -1 to 1 over those that origins are learned for."""
+    low, _, high = map(math.log, ORIGIN_LAGRANGIANS)
+    return min(max((2 * math.log(lagrangian) - low - high) / (high - low), -1.0), 1.0)
+
+
+def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
+    """The picture, and halved again and again by the mean of 2x2 pixels; odd edges are repeated.
+
+    Args:
+        planes: float32 (3, H, W) in [0, 1].
+        levels: number of arrays to return, finest first.
+    """
+    out = [planes]
+    for _ in range(levels - 1):
+        height, width = out[-1].shape[1:]
+        even = np.pad(out[-1], ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+        out.append(even.reshape(3, even.shape[1] // 2, 2, even.shape[2] // 2, 2).mean((2, 4)))
+    return out
+
+
+def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
+    """Latents to start a fit from, float32, finest grid first.
+
+    They are zeros if no analysis was trained for the architecture, and at higher Lagrangians than origins are learned
+    for: the few latents that will be left there are found sooner than all others forgotten.
+
+    Args:
+        planes: the picture, float32 (3, H, W) in [0, 1].
+        architecture: of the decoder.
+        lagrangian: weight of a bit per pixel.
+    """
+    networks = _load().get(name_of(architecture))
+    if networks is None or lagrangian > ORIGIN_LAGRANGIANS[-1]:
+        return [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
+    scale = np.float32(scale_of(lagrangian))
+    return [
+        _latents(level, {name: array[k] for name, array in networks.items()}, scale)
+        for k, level in enumerate(pyramid(planes, architecture.grids))
+    ]
+
+
+def _latents(level: np.ndarray, network: Mapping[str, np.ndarray], scale: np.float32) -> np.ndarray:
+    """Latents of one grid from its level of the pyramid, (3, h, w)."""
+    _, height, width = level.shape
+    border = SIDE // 2
+    first_bias = network["first_bias"] + scale * network["first_slope"]
+    second_bias = network["second_bias"] + scale * network["second_slope"]
+    latents = np.empty((height, width), np.float32)
+    for top in range(0, height, BAND_ROWS):
+        rows = np.arange(top - border, min(top + BAND_ROWS, height) + border).clip(0, height - 1)
+        band = np.pad(level[:, rows] - np.float32(0.5), ((0, 0), (0, 0), (border, border)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(band, (SIDE, SIDE), (1, 2))  # (3, rows, width, SIDE, SIDE)
+        x = windows.transpose(0, 3, 4, 1, 2).reshape(3 * SIDE**2, -1)
+        h = np.maximum(network["first"] @ x + first_bias[:, None], 0)
+        h = np.maximum(network["second"] @ h + second_bias[:, None], 0)
+        y = network["direct"] @ x + network["out"] @ h + network["out_bias"]
+        latents[top : top + BAND_ROWS] = (np.exp2(network["gain"] * scale) * y).reshape(-1, width)
+    return latents.clip(-LATENT_LIMIT, LATENT_LIMIT)
+
+
+@functools.cache
+def _load() -> dict[str, dict[str, np.ndarray]]:
+    """The analyses that ship, by `name_of` and then by the names of `SHAPES`."""
+    data = resources.files("aquatint.codecs.overfitted").joinpath("analysis.npz").read_bytes()
+    networks: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(io.BytesIO(data)) as arrays:
+        for key in arrays.files:
+            which, name = key.split("/")
+            networks.setdefault(which, {})[name] = arrays[key].astype(np.float32)
+    return networks
