@@ -18,15 +18,15 @@ AQT_INLINE T mix(T h) {
     return h;
 }
 
-/// Row `y` of noise grid `k`: the sum of four bytes, nearly normal, less its mean, with a deviation of 1.15. Writes
-/// whole vectors.
+/// Row `y` of noise grid `k`: the sum of four bytes, nearly normal, less its mean, with a deviation of 0.036, so that its
+/// weights become about as large as those of latents. Writes whole vectors.
 AQT_INLINE void noise_row(int k, int y, int width, float* out) {
     const uint32_t key = mix(mix(static_cast<uint32_t>(k)) + static_cast<uint32_t>(y));
     for (int x = 0; x < width; x += kLanes) {
         // The odd stride of its own keeps a row from being a piece of another one.
         const Uints hash = mix((Uints)(lane_index() + splat(int32_t{x})) * (key | 1) + key);
         const Uints pairs = (hash & 0x00ff00ffu) + (hash >> 8 & 0x00ff00ffu);
-        store(out + x, to_floats((Ints)((pairs & 0xffffu) + (pairs >> 16)) - 510) * 0x1p-7f);
+        store(out + x, to_floats((Ints)((pairs & 0xffffu) + (pairs >> 16)) - 510) * 0x1p-12f);
     }
 }
 

@@ -252,7 +252,7 @@ def noise_grid(k: int, height: int, width: int) -> np.ndarray:
         key = mix((mix(k) + y) % 2**32)
         for x in range(width):
             n = sum(mix((key + x * (key | 1)) % 2**32).to_bytes(4, "little"))
-            grid[y, x] = (n - 510) / 128
+            grid[y, x] = (n - 510) / 4096
     return grid
 
 

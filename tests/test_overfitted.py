@@ -151,7 +151,7 @@ def test_vgg_needs_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     pytest.importorskip("torch")
     monkeypatch.setenv("AQUATINT_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(aquatint.DependencyError, match="python -m aquatint.perception.weights vgg19"):
+    with pytest.raises(aquatint.DependencyError, match=r"python -m aquatint\.perception\.weights vgg19"):
         aquatint.encode(np.zeros((16, 16, 3), np.uint8), effort=1, tune="wd-vgg")
 
 

@@ -166,7 +166,7 @@ def test_noise_is_the_same_everywhere(grid: int) -> None:
 def test_noise_is_white_and_nearly_normal() -> None:
     grids = [native.noise(k, 600, 800).astype(np.float64) for k in range(3)]
     for i, grid in enumerate(grids):
-        deviation = math.sqrt((256**2 - 1) / 3) / 128
+        deviation = math.sqrt((256**2 - 1) / 3) / 4096
         assert grid.mean() == pytest.approx(0, abs=4 * deviation / math.sqrt(grid.size))
         assert grid.std() == pytest.approx(deviation, rel=0.01)
         standardised = grid / deviation
@@ -176,7 +176,7 @@ def test_noise_is_white_and_nearly_normal() -> None:
         bands = spectrum.reshape(20, 30, 20, 40).mean((1, 3))
         assert np.abs(bands - 1).max() < 0.2
         for other in grids[:i]:
-            assert abs((standardised * other).mean()) < 5 / math.sqrt(grid.size)
+            assert abs((standardised * other).mean() / deviation) < 5 / math.sqrt(grid.size)
 
 
 @pytest.mark.parametrize(
