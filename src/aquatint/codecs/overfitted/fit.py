@@ -56,7 +56,11 @@ class Reporter:
         self.start = time.perf_counter()
 
     def step(self, error: SupportsFloat, bits: SupportsFloat) -> None:
-        """Counts one step. Its mean squared error (nan if it is not known) and bits are read only to be reported: a GPU may be at work."""
+        """Counts one step.
+
+        Args:
+            error, bits: of the step, read only when they are reported, since a GPU may be at work; nan is not known.
+        """
         self.done += 1
         if self.callback and (self.done % REPORT_EVERY == 0 or self.done == self.steps):
             seconds = time.perf_counter() - self.start
