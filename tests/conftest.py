@@ -71,7 +71,7 @@ class FakeCodec:
         *,
         model: str | None,
         tune: str | None,
-        sigma_map: np.ndarray | None,
+        sigma_map: np.ndarray | str | None,
         depth: int,
         grayscale: bool,
         overhead: int,

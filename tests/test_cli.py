@@ -192,6 +192,12 @@ def test_a_sigma_map_is_a_grey_picture(folder: Path, fake_codec: FakeCodec) -> N
     np.testing.assert_allclose(call["sigma_map"], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["saliency", "self-similar"])
+def test_a_sigma_map_that_is_derived(folder: Path, fake_codec: FakeCodec, name: str) -> None:
+    assert run("encode", "--tune", "wd", "--sigma-map", name, folder / "photo.png")[0] == 0
+    assert fake_codec.calls[0]["sigma_map"] == name
+
+
 def test_a_sigma_map_that_is_missing(folder: Path, fake_codec: FakeCodec) -> None:
     status, _, words = run("encode", "--tune", "wd", "--sigma-map", folder / "none.png", folder / "photo.png")
     assert status == 1

@@ -11,6 +11,7 @@ import aquatint
 from aquatint import Target, container, native
 from aquatint.codecs.overfitted import presets
 from aquatint.container import Chunk
+from aquatint.perception import sigma
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -37,9 +38,9 @@ def test_reports_what_a_decoder_finds(photo: np.ndarray) -> None:
     assert encoded.report.estimated_bits == pytest.approx(real_bits, rel=0.01, abs=64)
 
 
-@pytest.mark.parametrize("bpp", [0.4, 1.5])
-def test_bits_per_pixel_are_met(photo: np.ndarray, bpp: float) -> None:
-    assert compress(photo, effort=3, bpp=bpp).bpp == pytest.approx(bpp, rel=0.03)
+@pytest.mark.parametrize(("tune", "bpp"), [("psnr", 0.4), ("psnr", 1.5), ("wd", 0.4)])
+def test_bits_per_pixel_are_met(photo: np.ndarray, tune: str, bpp: float) -> None:
+    assert compress(photo, effort=3, tune=tune, bpp=bpp).bpp == pytest.approx(bpp, rel=0.03)
 
 
 @pytest.mark.parametrize("size", [300, 900, 3000])
@@ -102,15 +103,16 @@ def gravel() -> np.ndarray:
 
 def test_texture_survives_by_common_randomness(gravel: np.ndarray) -> None:
     expected = local_deviations(gravel)
-    shares = {}
+    shares, rates = {}, {}
     for tune in ("psnr", "wd"):
-        encoded = compress(gravel, effort=4, tune=tune, bpp=0.3)
+        encoded = compress(gravel, effort=4, tune=tune, lagrangian=1e-2)
         decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
         shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
         assert decoded[:, :11].mean() < 3  # the smooth half stays smooth
         payload = payload_of(encoded.data)
         assert (payload[2] & 3) == (2 if tune == "wd" else 0)
-        assert encoded.bpp == pytest.approx(0.3, rel=0.03)
+        rates[tune] = encoded.bpp
+    assert rates["wd"] < 1.1 * rates["psnr"]
     assert shares["psnr"] < 0.6
     assert shares["wd"] > 0.66
 
@@ -123,6 +125,22 @@ def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
     )
     errors = np.square(np.asarray(aquatint.decode(encoded.data)).astype(float) - gravel).mean(2)[:, 96:]
     assert errors[72:].mean() < 0.9 * errors[:56].mean()
+
+
+def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
+    pixels = gravel.astype(np.float32) / 255
+    for name, derived in {
+        "saliency": sigma.from_saliency(sigma.saliency(pixels)),
+        "self-similar": sigma.self_similar(pixels),
+    }.items():
+        painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)
+        image, target = aquatint.from_array(gravel), Target(lagrangian=1e-2)
+        files = [
+            aquatint.compress(image, target, effort=1, tune="wd", sigma_map=sigma_map, threads=1)
+            for sigma_map in (name, painted, None)
+        ]
+        assert files[0].bpp == pytest.approx(files[1].bpp, rel=0.02)
+        assert files[0].data != files[2].data
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (3, 17)])
@@ -138,6 +156,7 @@ def test_wasserstein_distortion_of_any_size(height: int, width: int) -> None:
     [
         ({"tune": "ssim"}, "cannot tune for 'ssim'; choose one of psnr, wd, wd-vgg"),
         ({"tune": "psnr", "sigma_map": np.zeros((64, 64))}, "a sigma map needs an objective that has windows"),
+        ({"tune": "wd", "sigma_map": "salient"}, "no sigma map 'salient'; choose one of saliency, self-similar"),
         ({"tune": "wd", "sigma_map": np.zeros((64, 65))}, r"each of the 64x64 pixels, not the shape \(64, 65\)"),
         ({"tune": "wd", "sigma_map": np.full((64, 64), 1.5)}, "sigma map must be one channel from 0 to 1"),
     ],

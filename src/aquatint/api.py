@@ -57,7 +57,7 @@ def encode(
     codec: str = "overfitted",
     model: str | None = None,
     tune: str | None = None,
-    sigma_map: np.ndarray | None = None,
+    sigma_map: np.ndarray | str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -101,7 +101,7 @@ def compress(
     codec: str = "overfitted",
     model: str | None = None,
     tune: str | None = None,
-    sigma_map: np.ndarray | None = None,
+    sigma_map: np.ndarray | str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -119,7 +119,8 @@ def compress(
         tune: what the `overfitted` codec optimises: "psnr"; "wd", Wasserstein distortion; or "wd-vgg", the same on
             features of VGG, for which PyTorch and weights are needed. None for its default.
         sigma_map: where Wasserstein distortion may replace texture: (H, W) from 0, pixel by pixel, to 1, within windows
-            of 32 pixels. None for 8 pixels everywhere.
+            of 32 pixels; "saliency", small windows where the eye looks; or "self-similar", large ones where the
+            picture's statistics stay the same around a pixel. None for windows of 4 pixels everywhere.
         effort: 1 (fastest) to 10 (smallest file).
         strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
         threads: processor threads, 0 for all.
@@ -136,7 +137,7 @@ def compress(
         raise UsageError(f"effort must be from 1 to 10, not {effort}")
     if threads < 0:
         raise UsageError(f"threads must be 0 (all) or more, not {threads}")
-    if sigma_map is not None and sigma_map.shape != picture.pixels.shape[:2]:
+    if isinstance(sigma_map, np.ndarray) and sigma_map.shape != picture.pixels.shape[:2]:
         raise UsageError(
             f"the sigma map must have a number for each of the {picture.width}x{picture.height} pixels, "
             f"not the shape {sigma_map.shape}"

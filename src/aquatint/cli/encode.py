@@ -12,6 +12,8 @@ from aquatint.cli.terminal import for_each, printable, progress_bar, say, say_js
 from aquatint.errors import AquatintError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aquatint.api import Encoded
 
 
@@ -38,7 +40,10 @@ def encode(
     ] = None,
     sigma_map: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A picture of how free texture is: black for not at all, white for most."),
+        typer.Option(
+            metavar="saliency|self-similar|FILE",
+            help="Where texture is free: derived, or a picture that is black for not at all and white for most.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the encoder's random choices.")] = 0,
     strip: Annotated[bool, typer.Option("--strip", help="Drop EXIF and XMP.")] = False,
@@ -73,14 +78,15 @@ def encode(
         raise typer.Exit(1) from None
 
     from aquatint import api, image
+    from aquatint.perception import sigma
 
-    freedom = None
+    freedom: np.ndarray | str | None = sigma_map
 
     def read_map(path: str) -> None:
         nonlocal freedom
         freedom = image.read(files.read(path)).pixels.mean(axis=2)
 
-    for_each([sigma_map] if sigma_map else [], read_map, name=str)
+    for_each([sigma_map] if sigma_map and sigma_map not in sigma.DERIVED else [], read_map, name=str)
 
     def work(job: files.Job) -> None:
         files.check(job.target, overwrite=not no_overwrite)

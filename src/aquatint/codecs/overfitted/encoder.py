@@ -126,7 +126,7 @@ def encode(
     *,
     model: str | None,
     tune: str | None,
-    sigma_map: np.ndarray | None,
+    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,

@@ -30,12 +30,15 @@ class Objective:
     pixel_weight: float
     noise: int
 
-    def distortion(self, planes: np.ndarray, sigma_map: np.ndarray | None, *, device: str, threads: int) -> Distortion:
+    def distortion(
+        self, planes: np.ndarray, sigma_map: np.ndarray | str | None, *, device: str, threads: int
+    ) -> Distortion:
         """The distortion from a picture, for a fit on a device.
 
         Args:
             planes: float32 (3, H, W) in [0, 1].
-            sigma_map: (H, W) from 0, pointwise, to 1, a sigma of 32 (`sigma.from_picture`); SIGMA everywhere if None.
+            sigma_map: (H, W) from 0, pointwise, to 1, a sigma of 32 (`sigma.from_picture`); the name of a derived map;
+                or None for SIGMA everywhere.
             device, threads: as for `create_engine`.
 
         Raises:
@@ -45,7 +48,12 @@ class Objective:
         from aquatint.perception.objective import create_distortion
 
         _, height, width = planes.shape
-        widths = sigma.constant(height, width, SIGMA) if sigma_map is None else sigma.from_picture(sigma_map)
+        if sigma_map is None:
+            widths = sigma.constant(height, width, SIGMA)
+        elif isinstance(sigma_map, str):
+            widths = sigma.DERIVED[sigma_map](np.moveaxis(planes, 0, 2))
+        else:
+            widths = sigma.from_picture(sigma_map)
         return create_distortion(
             planes,
             widths,
@@ -67,14 +75,16 @@ TUNES: dict[str, Objective | None] = {
 }
 
 
-def objective_called(tune: str, sigma_map: np.ndarray | None) -> Objective | None:
+def objective_called(tune: str, sigma_map: np.ndarray | str | None) -> Objective | None:
     """What `tune` stands for.
 
     Raises:
-        UsageError: there is no such objective, or it has no use for the map.
+        UsageError: there is no such objective, it has no use for the map, or there is no map of this name.
     """
     if tune not in TUNES:
         raise UsageError(f"the overfitted codec cannot tune for {tune!r}; choose one of {', '.join(TUNES)}")
     if sigma_map is not None and TUNES[tune] is None:
         raise UsageError(f"a sigma map needs an objective that has windows, not {tune!r}")
+    if isinstance(sigma_map, str) and sigma_map not in sigma.DERIVED:
+        raise UsageError(f"there is no sigma map {sigma_map!r}; choose one of {', '.join(sigma.DERIVED)}")
     return TUNES[tune]
