@@ -101,20 +101,18 @@ def gravel() -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
 
 
-def test_texture_survives_by_common_randomness(gravel: np.ndarray) -> None:
+def test_texture_survives_where_the_squared_error_drops_it(gravel: np.ndarray) -> None:
     expected = local_deviations(gravel)
-    shares, rates = {}, {}
+    shares = {}
     for tune in ("psnr", "wd"):
-        encoded = compress(gravel, effort=4, tune=tune, lagrangian=1e-2)
+        encoded = compress(gravel, effort=3, tune=tune, lagrangian=0.03)
         decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
         shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
         assert decoded[:, :11].mean() < 3  # the smooth half stays smooth
-        payload = payload_of(encoded.data)
-        assert (payload[2] & 3) == (2 if tune == "wd" else 0)
-        rates[tune] = encoded.bpp
-    assert rates["wd"] < 1.1 * rates["psnr"]
-    assert shares["psnr"] < 0.6
-    assert shares["wd"] > 0.66
+        assert (payload_of(encoded.data)[2] & 3) == (2 if tune == "wd" else 0)  # grids of common randomness
+        assert encoded.bpp < 0.15
+    assert shares["psnr"] < 0.1
+    assert shares["wd"] > 0.18
 
 
 def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
