@@ -128,7 +128,7 @@ def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
 def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
     pixels = gravel.astype(np.float32) / 255
     for name, derived in {
-        "saliency": sigma.from_saliency(sigma.saliency(pixels)),
+        "saliency": sigma.from_saliency(sigma.saliency(pixels), sigma_max=8),
         "self-similar": sigma.self_similar(pixels),
     }.items():
         painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)

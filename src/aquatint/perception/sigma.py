@@ -125,7 +125,7 @@ def self_similar(pixels: np.ndarray, *, sigma_max: float = 16.0, tolerance: floa
 
 # The maps that follow from a picture alone.
 DERIVED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "saliency": lambda pixels: from_saliency(saliency(pixels)),
+    "saliency": lambda pixels: from_saliency(saliency(pixels), sigma_max=8),
     "self-similar": lambda pixels: self_similar(pixels),
 }
 
