@@ -87,7 +87,6 @@ class Aquatint:
 
     def describe(self) -> Mapping[str, object]:
         codecs.load(self.codec)
-        self._options()
         settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
         code = fingerprint("codecs/**/*.py", "perception/**/*.py", "models/*", "native.*")
         return {"version": f"aquatint {__version__} ({code})", "settings": settings}
@@ -99,20 +98,13 @@ class Aquatint:
             codec=self.codec,
             effort=self.effort,
             threads=threads,
-            **self._options(),  # type: ignore[arg-type]
+            tune=self.tune,
         )
         report = encoded.report
         return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)
 
     def decode(self, data: bytes, *, threads: int) -> np.ndarray:
         return api.decode(data, threads=threads).to_array()
-
-    def _options(self) -> dict[str, str]:
-        if self.tune is None:
-            return {}
-        if "tune" not in inspect.signature(api.compress).parameters:
-            raise UsageError(f"{self.name}: this version of Aquatint cannot tune for {self.tune!r}")
-        return {"tune": self.tune}
 
 
 @functools.cache
