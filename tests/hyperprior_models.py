@@ -17,6 +17,7 @@ FAMILY = {
     "mean-scale": Architecture("gdn", (8,), 12, 8, "mean-scale", max_step=7.2, hyper_step=True, offset="mlp"),
     "autoregressive": Architecture("gdn", (8,), 12, 8, "autoregressive", max_step=4.0, offset="centroid"),
     "channelwise": Architecture("residual", (8, 16), 32, 8, "channelwise", (8, 24), 18.0, True, True, "mlp"),
+    "hific": Architecture("hific", (4,), 12, 8, "mean-scale", (), 7.2, True, True, "mlp", blocks=2),
 }
 LARGEST_LAMBDA = 0.1
 _STEPS = 60

@@ -112,12 +112,15 @@ def test_scaled_rounds_and_clips() -> None:
     assert scaled(values, 1 << 17).tolist() == [2, 6, -6, LIMIT]
 
 
-def test_integer_networks_agree_with_their_originals() -> None:
+@pytest.mark.parametrize("groups", [1, 2])
+def test_integer_networks_agree_with_their_originals(groups: int) -> None:
     torch.manual_seed(2)
     structure = nn.Sequential(
         nn.ConvTranspose2d(3, 6, 5, stride=2, padding=2, output_padding=1),
         nn.ReLU(),
-        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ConvTranspose2d(6, 4, 5, stride=2, padding=2, output_padding=1, groups=groups),
+        nn.ReLU(),
+        nn.Conv2d(4, 8, 3, padding=1, groups=groups),
         nn.PixelShuffle(2),
         nn.Conv2d(2, 4, 1),
     ).double()

@@ -43,11 +43,12 @@ class Convolution:
     """A convolution with integer weights.
 
     Attributes:
-        weight: of shape (O, I k k), at most 2^15 in magnitude, with `exponent` fraction bits.
+        weight: of shape (O, I k k / groups), at most 2^15 in magnitude, with `exponent` fraction bits.
         bias: of shape (O,), with `exponent` + FRACTION fraction bits.
         side: k, odd.
         exponent: 0 to 14.
         spread: rows and columns of zeros + 1 between inputs: 2 for a transposed convolution.
+        groups: equal parts of inputs and outputs, each of which sees only its own.
     """
 
     weight: np.ndarray
@@ -55,6 +56,7 @@ class Convolution:
     side: int
     exponent: int
     spread: int = 1
+    groups: int = 1
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """From (I, H, W) to (O, spread H, spread W); outside are zeros."""
@@ -69,13 +71,15 @@ class Convolution:
         windows = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
         band = max(1, _BAND // width)
         for top in range(0, height, band):
-            columns = windows[:, top : top + band].transpose(0, 3, 4, 1, 2).reshape(self.weight.shape[1], -1)
+            columns = windows[:, top : top + band].transpose(0, 3, 4, 1, 2).reshape(channels * self.side**2, -1)
             out[:, top : top + band] = self.of_columns(columns).reshape(len(out), -1, width)
         return out
 
     def of_columns(self, columns: np.ndarray) -> np.ndarray:
         """The outputs (O, n) of n places whose windows are the columns (I k k, n)."""
-        sums = self.weight @ columns
+        terms = self.weight.shape[1]
+        parts = self.weight.reshape(self.groups, -1, terms) @ columns.reshape(self.groups, terms, -1)
+        sums = parts.reshape(len(self.bias), -1)
         sums += self.bias[:, None] + (1 << self.exponent) / 2
         np.floor(sums * 0.5**self.exponent, out=sums)
         return np.clip(sums, -LIMIT, LIMIT, out=sums)
@@ -150,14 +154,15 @@ def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapp
         raise CorruptStreamError(f"integer weights of layer {name} have shapes {weight.shape}, {bias.shape}")
     if not 0 <= exponent <= _MOST_EXPONENT:
         raise CorruptStreamError(f"the exponent of layer {name} is {exponent}, outside 0 to {_MOST_EXPONENT}")
-    spread = 1
+    spread, groups = 1, layer.groups
     if isinstance(layer, nn.ConvTranspose2d):
         # A transposed convolution is one with a mirrored kernel between zeros.
-        weight, spread = np.flip(weight, (2, 3)).transpose(1, 0, 2, 3), layer.stride[0]
+        parts = np.flip(weight, (2, 3)).reshape(groups, -1, *weight.shape[1:])
+        weight, spread = parts.transpose(0, 2, 1, 3, 4), layer.stride[0]
     matrix = weight.reshape(len(bias), -1).astype(np.float64)
     if matrix.shape[1] > _MOST_TERMS:
         raise CorruptStreamError(f"layer {name} sums {matrix.shape[1]} terms; the limit is {_MOST_TERMS}")
-    return Convolution(matrix, bias.astype(np.float64), layer.kernel_size[0], exponent, spread)
+    return Convolution(matrix, bias.astype(np.float64), layer.kernel_size[0], exponent, spread, groups)
 
 
 def _shuffled(x: np.ndarray, factor: int) -> np.ndarray:
