@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -240,8 +241,8 @@ def test_hific_has_the_size_of_the_paper() -> None:
         return outputs * (inputs * side**2 + 1) + 2 * outputs * norm
 
     widths = [60, 120, 240, 480, 960]
-    steps = [convolution(a, b, 3) for a, b in zip(widths, widths[1:], strict=False)]
-    back = [convolution(b, a, 3) for a, b in zip(widths, widths[1:], strict=False)]
+    steps = [convolution(a, b, 3) for a, b in pairwise(widths)]
+    back = [convolution(b, a, 3) for a, b in pairwise(widths)]
     hyper = convolution(320, 320, 5, norm=False)
     assert sizes["analysis"] == convolution(3, 60, 7) + sum(steps) + convolution(960, 220, 3, norm=False)
     trunk = 2 * 220 + convolution(220, 960, 3) + 18 * convolution(960, 960, 3)

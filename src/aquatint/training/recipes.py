@@ -43,6 +43,15 @@ class Recipe:
     checkpoint_every: int = 1000
     """Steps between two checkpoints, validations and sample pictures."""
 
+    @property
+    def decays(self) -> tuple[float, float]:
+        """Of Adam's running means of gradients and of their squares."""
+        return 0.9, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        """The learning rate of a phase as a multiple of `learning_rate`."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class RateDistortion(Recipe):
@@ -79,7 +88,23 @@ class Posttrain(RateDistortion):
     31 dB than separate ones, because their transforms are those of the highest rate."""
 
 
-RECIPES: dict[str, RateDistortion] = {
+@dataclass(frozen=True)
+class Labels(Recipe):
+    """Trains a labeler, which tells a discriminator what kinds of patches there are."""
+
+    width: int = 64
+    """Channels of its networks where they are fewest."""
+    codes: int = 1024
+    """Labels."""
+    commitment: float = 0.25
+    """Weight of the distance of features from their codes, which keeps them near (van den Oord et al. 2017)."""
+    evenness: float = 0.1
+    """Weight of how far the use of codes is from an even one: rare kinds of patches are worth labels too."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS."""
+
+
+RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
         steps=10_000,
@@ -102,5 +127,25 @@ RECIPES: dict[str, RateDistortion] = {
         steps=100_000,
         learning_rate=5e-5,  # half of the base training's: weights are good for one rate already
         warmup=100,
+    ),
+}
+
+RECIPES: dict[str, Recipe] = {
+    **RATE_DISTORTION,
+    # The networks of the paper; how they were trained is not public. Square decay and evenness are ours.
+    "labeler": Labels(steps=300_000, batch=16, learning_rate=1e-4, square_decay=0.99, smallest_scale=0.5),
+    # For a processor.
+    "labeler-small": Labels(
+        steps=1500,
+        batch=6,
+        crop=128,  # two of the discriminator's coarsest places
+        learning_rate=2e-3,
+        warmup=100,
+        square_decay=0.98,
+        smallest_scale=0.5,
+        ema=0.99,
+        precision="bfloat16",
+        width=16,
+        codes=256,  # each is met 6 times a step
     ),
 }

@@ -88,7 +88,7 @@ class Network(nn.Module):
             self.hyper_analysis = hyper_analysis(architecture)
             self.hyper_synthesis = hyper_synthesis(architecture)
             self.context = context(architecture)
-        self.hyper_step = HyperStep() if architecture.hyper_step else None
+        self.hyper_step: nn.Module | None = HyperStep() if architecture.hyper_step else None
         offsets = {"mlp": LearnedOffset, "centroid": CentroidOffset}
         self.offset = offsets[architecture.offset]() if architecture.offset != "none" else None
 

@@ -215,9 +215,7 @@ class _Trunk(nn.Module):
 
     def __init__(self, latents: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.enter = nn.Sequential(
-            ChannelNorm(latents), nn.Conv2d(latents, width, 3, padding=1), ChannelNorm(width)
-        )
+        self.enter = nn.Sequential(ChannelNorm(latents), nn.Conv2d(latents, width, 3, padding=1), ChannelNorm(width))
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width), nn.ReLU()),

@@ -1,8 +1,7 @@
 """A labeler: each 8x8 pixels of a photograph become one of K labels, learned by a vector-quantised autoencoder.
 
-Networks after Muckley et al. 2023 (arXiv 2301.11189), section 4.2 and appendix A: convolutions as in VQGAN (Esser et al.
-2021, arXiv 2012.09841) with attention across channels (El-Nouby et al. 2021, arXiv 2106.09681). Its training was not
-published; what is here for the codes' sake says why.
+Networks after Muckley et al. 2023 (arXiv 2301.11189), section 4.2 and appendix A: convolutions as in VQGAN (Esser et
+al. 2021, arXiv 2012.09841) with attention across channels (El-Nouby et al. 2021, arXiv 2106.09681).
 """
 
 from __future__ import annotations
