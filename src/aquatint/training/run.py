@@ -14,11 +14,13 @@ from torch import Tensor
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
+from aquatint.training.adversarial.generative import GenerativeTask
 from aquatint.training.adversarial.labeling import LabelerTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, Labels, RateDistortion, Recipe
+from aquatint.training.recipes import RECIPES, Generative, Labels, RateDistortion, Recipe, TargetRate
+from aquatint.training.target_rate import TargetRateTask
 from aquatint.training.task import Task
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -85,6 +87,10 @@ def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
     """What a recipe trains, from the checkpoint `base` if it is not None."""
     if isinstance(recipe, RateDistortion):
         return HyperpriorTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, TargetRate):
+        return TargetRateTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, Generative):
+        return GenerativeTask(recipe, device, base)
     if isinstance(recipe, Labels):
         if base is not None:
             raise UsageError("a labeler is trained from nothing: --from has no meaning for it")

@@ -1,6 +1,6 @@
 """A shipped model as a network that codes whole batches in floating point, for what is trained behind its encoder.
 
-Its latents are those that a decoder finds, but for the rare one whose mean is rounded to the other side.
+Its latents are those that a decoder finds, but for about one in a hundred whose rounded mean lies on the other side.
 """
 
 from __future__ import annotations

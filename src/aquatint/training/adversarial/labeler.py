@@ -19,7 +19,7 @@ STRIDE = 8  # pixels a label, in each direction
 _FACTORS = (1, 2, 2, 4)  # widths at strides 1, 2, 4, 8
 _ENCODER_BLOCKS, _DECODER_BLOCKS = 2, 3  # at each stride
 _CODE = 8  # dimensions of a code: few, so that codes are used (Yu et al. 2022, arXiv 2110.04627, section 3.2)
-_SHARPNESS = 10.0  # of the soft choice of codes whose entropy is measured: cosines of neighbours differ by about 0.1
+_SHARPNESS = 20.0  # of the soft choice of codes whose evenness is measured: cosines of neighbours differ by about 0.1
 
 
 @dataclass(frozen=True)
