@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,13 +82,13 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def installed(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
     for path in models_folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     monkeypatch.setenv("AQUATINT_MODELS", str(folder))
-    yield folder
+    return folder
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def test_latents_in_training_are_those_of_a_decoder(
     difference = np.abs(found[0].numpy() - decoded)
     step = model.step(level) / 16
     assert np.mean(difference > 0.25 * step) < 0.03  # a mean that is rounded to the other side moves a latent by a step
-    assert np.median(difference) < 0.01 * step
+    assert np.median(difference) < 0.03 * step
     assert header.model_hash == model.hash
 
 
@@ -292,7 +291,7 @@ def test_a_run_starts_from_another_generator_of_the_same_model(
     run(RECIPE, photographs, tmp_path / "first")
     task = GenerativeTask(PATCHES, CPU, tmp_path / "first")
     assert same(dict(task.network.state_dict()), checkpoint.load(tmp_path / "first")["mean"])
-    with pytest.raises(ModelError, match="encoder .* is needed to start from it"):
+    with pytest.raises(ModelError, match=r"encoder .* is needed to start from it"):
         GenerativeTask(replace(PATCHES, encoder="two"), CPU, tmp_path / "first")
 
 
