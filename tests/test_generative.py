@@ -28,12 +28,14 @@ from aquatint.codecs.hyperprior.thawed import FrozenEncoder  # noqa: E402
 from aquatint.codecs.hyperprior.transforms import synthesis  # noqa: E402
 from aquatint.codecs.models import ModelFile  # noqa: E402
 from aquatint.errors import (  # noqa: E402
+    DependencyError,
     MissingModelError,
     ModelError,
     ModelMismatchError,
     TrainingError,
     UsageError,
 )
+from aquatint.evaluation.coders import parse  # noqa: E402
 from aquatint.perception.lpips import LPIPS  # noqa: E402
 from aquatint.training import checkpoint, loop, target_rate  # noqa: E402
 from aquatint.training.adversarial import generative, labeling  # noqa: E402
@@ -478,3 +480,18 @@ def test_from_training_to_a_picture_on_the_command_line(
     failed = runner.invoke(cli.app, ["decode", str(tmp_path / "a.aqt"), str(tmp_path / "b.png"), "--generator", "illm"])
     assert failed.exit_code == 1
     assert not (tmp_path / "b.png").exists()
+
+
+def test_an_evaluation_names_generators_after_a_plus(installed: Path, photo: np.ndarray) -> None:
+    (coder,) = parse(["hyperprior+illm"])
+    assert coder.name == "hyperprior+illm:e5"
+    with pytest.raises(DependencyError, match="there is no generator 'illm'"):
+        coder.describe()
+    file = _generator("one", installed)
+    assert coder.describe()["settings"]["generators"] == [file.hash.hex()]  # type: ignore[index]
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    painted = aquatint.decode(data, generator="illm").to_array()
+    assert np.array_equal(coder.decode(data, threads=1), painted)
+    assert not np.array_equal(parse(["hyperprior"])[0].decode(data, threads=1), painted)
+    with pytest.raises(UsageError, match="overfitted has no generators"):
+        parse(["overfitted+illm"])

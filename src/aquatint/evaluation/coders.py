@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from aquatint import __version__, api, codecs, image
+from aquatint.codecs import models
 from aquatint.codecs.target import Target
-from aquatint.errors import UsageError
+from aquatint.errors import DependencyError, UsageError
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,14 @@ class Aquatint:
     def describe(self) -> Mapping[str, object]:
         codecs.load(self.codec)
         self._options()
-        settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
+        settings: dict[str, object] = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
         if self.generator is not None:
-            settings["generator"] = self.generator
+            files = [file for file in models.installed() if file.card.get("generator") == self.generator]
+            if not files:
+                raise DependencyError(
+                    f"{self.name}: there is no generator {self.generator!r}; see 'aquatint models add'"
+                )
+            settings["generators"] = [file.hash.hex() for file in files]
         code = fingerprint("codecs/**/*.py", "perception/**/*.py", "models/*", "native.*")
         return {"version": f"aquatint {__version__} ({code})", "settings": settings}
 
