@@ -223,7 +223,7 @@ def test_wrong_arguments_of_the_coder_are_refused() -> None:
 # ---- The shipped model
 
 
-def test_the_shipped_model_is_the_default_and_suits_all_rates(photo: np.ndarray) -> None:
+def test_the_shipped_model_is_the_default_and_suits_all_rates() -> None:
     picture = __import__("skimage.data").data.astronaut()
     done = [compressed(picture, Target(quality=quality), model=None) for quality in (1, 50, 100)]
     assert {encoded.header.model_hash for encoded in done} == {models.find("compact").hash}

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from hyperprior_models import FAMILY  # noqa: E402
 from scipy import stats  # noqa: E402
+from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from aquatint.codecs.hyperprior.architecture import ARCHITECTURES, Architecture  # noqa: E402
@@ -28,7 +29,7 @@ from aquatint.codecs.hyperprior.model import multiplications  # noqa: E402
 from aquatint.codecs.hyperprior.network import HyperStep, Network  # noqa: E402
 from aquatint.codecs.hyperprior.offsets import CentroidOffset, LearnedOffset, reconstruct  # noqa: E402
 from aquatint.codecs.hyperprior.priors import FactorizedPrior, gaussian_bits  # noqa: E402
-from aquatint.codecs.hyperprior.transforms import analysis, synthesis  # noqa: E402
+from aquatint.codecs.hyperprior.transforms import BlockSynthesis, PixelSynthesis, analysis, synthesis  # noqa: E402
 from aquatint.errors import UsageError  # noqa: E402
 
 TINY = FAMILY["channelwise"]
@@ -67,6 +68,16 @@ def test_channel_norm_is_its_formula() -> None:
     assert torch.allclose(layer(x).flatten(), expected, atol=1e-6)
     large = torch.randn(2, 3, 5, 7)
     assert torch.allclose(layer(large)[:, :, 2:4, 3:], layer(large[:, :, 2:4, 3:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("format_", [torch.contiguous_format, torch.channels_last])
+def test_gdn_is_the_same_without_gradients(inverse: bool, format_: torch.memory_format) -> None:
+    layer = GDN(5, inverse=inverse)
+    x = torch.randn(2, 5, 67, 63).contiguous(memory_format=format_)  # more places than a piece has
+    expected = layer(x).detach()
+    with torch.no_grad():
+        assert torch.allclose(layer(x), expected, atol=1e-6)
 
 
 def test_lower_bound_passes_gradients_that_lead_back() -> None:
@@ -127,6 +138,17 @@ def test_residual_transforms_begin_as_the_cosine_transform() -> None:
     assert ((backward(forward(smooth, features), features) - smooth) ** 2).mean() < 0.1 * smooth.var()
     grey = torch.full((1, 3, 16, 16), 0.25)
     assert forward(grey, features).flatten()[:2].tolist() == pytest.approx([0.25 * 16 * 3**0.5 / 5, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "stride"), [(PixelSynthesis, 6, 2), (BlockSynthesis, 7, 16)])
+def test_fast_forms_of_transposed_convolutions(kind: type[nn.ConvTranspose2d], inputs: int, stride: int) -> None:
+    if stride == 2:
+        layer = kind(inputs, 3, 5, stride=2, padding=2, output_padding=1)
+    else:
+        layer = kind(inputs, 3, stride, stride=stride, bias=False)
+    x = torch.randn(2, inputs, 5, 4)
+    assert layer(x).shape == (2, 3, 5 * stride, 4 * stride)
+    assert torch.allclose(layer(x), nn.ConvTranspose2d.forward(layer, x), atol=1e-5)
 
 
 # ---- Densities

@@ -323,11 +323,11 @@ def test_train_export_encode_decode(
     card = json.loads(target.with_suffix(".json").read_text())
     assert card["sha256"].startswith(model.hash.hex())
     assert (card["licence"], card["data"], card["steps"]) == ("CC0", "noise", 2)
-    assert list(card["curves"]) == ["model", "jpeg", "webp"]
+    assert list(card["curves"])[:3] == ["model", "jpeg", "webp"]
     for curve in card["curves"].values():
         rates = [point["bpp"] for point in curve]
         assert rates == sorted(set(rates))
-    assert [point["quality"] for point in card["curves"]["model"]] == [1, 20, 40, 60, 80, 100]
+    assert [point["quality"] for point in card["curves"]["model"]] == [1, 15, 30, 45, 60, 80, 100]
     errors = [point["psnr"] for point in card["curves"]["jpeg"]]
     assert errors == sorted(errors)
     data = aquatint.encode(photo, quality=50, codec="hyperprior", model="mine")

@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL import features
 from safetensors.numpy import save
 
 from aquatint import api, image
@@ -24,11 +25,11 @@ from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
 from aquatint.errors import ModelError, UsageError
-from aquatint.evaluation.metrics.fidelity import psnr
+from aquatint.evaluation.metrics.fidelity import SMALLEST_SIDE, ms_ssim, psnr
 from aquatint.training import checkpoint
 from aquatint.training.data import find_photographs
 
-_QUALITIES = (1, 20, 40, 60, 80, 100)  # of the measured curve
+_QUALITIES = (1, 15, 30, 45, 60, 80, 100)  # of the measured curve
 
 
 def export(
@@ -154,33 +155,49 @@ def weights(network: Network, largest_lambda: float) -> bytes:
 
 
 def measured(model: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
-    """Mean rate in bpp and PSNR in dB of whole files over pictures, of a model and of Pillow's JPEG and WebP."""
-    photographs = [image.read(photograph.open()) for photograph in find_photographs(pictures)]
+    """Rates of whole files in bpp, PSNR in dB and MS-SSIM of a model and of Pillow's coders, as means over pictures.
 
-    def own(photograph: image.Image, quality: int) -> tuple[float, float]:
-        encoded = api.compress(photograph, Target(quality=quality), codec="hyperprior", model=model)
-        return encoded.bpp, encoded.report.psnr
+    MS-SSIM is left out if a picture is too small for it, and AVIF if this Pillow has none.
+    """
 
-    def classical(photograph: image.Image, quality: int, form: str, **options: object) -> tuple[float, float]:
-        samples = np.rint(photograph.pixels * 255).astype(np.uint8)
+    def samples(picture: image.Image) -> np.ndarray:
+        return np.rint(picture.pixels * 255).astype(np.uint8)
+
+    photographs = [samples(image.read(photograph.open())) for photograph in find_photographs(pictures)]
+    metrics = {"psnr": psnr}
+    if min(min(photograph.shape[:2]) for photograph in photographs) >= SMALLEST_SIDE:
+        metrics["ms_ssim"] = ms_ssim
+
+    def own(photograph: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
+        target = Target(quality=quality)
+        encoded = api.compress(image.from_array(photograph), target, codec="hyperprior", model=model)
+        return len(encoded.data), samples(api.decode(encoded.data))
+
+    def classical(photograph: np.ndarray, quality: int, form: str, **options: object) -> tuple[int, np.ndarray]:
         file = io.BytesIO()
-        PILImage.fromarray(samples).save(file, form, quality=quality, **options)
-        decoded = np.asarray(PILImage.open(file).convert("RGB"))
-        return 8 * file.tell() / samples[..., 0].size, psnr(samples, decoded)
+        PILImage.fromarray(photograph).save(file, form, quality=quality, **options)
+        return file.tell(), np.asarray(PILImage.open(file).convert("RGB"))
 
     coders = {
         "model": (own, _QUALITIES),
         "jpeg": (partial(classical, form="JPEG", optimize=True, progressive=True), (5, 10, 20, 35, 50, 65, 80, 90)),
         "webp": (partial(classical, form="WEBP", method=6), (0, 5, 15, 30, 50, 70, 85, 95)),
     }
-    curves = {}
-    for name, (coder, qualities) in coders.items():
-        means = [np.mean([coder(photograph, quality) for photograph in photographs], 0) for quality in qualities]
-        curves[name] = [
-            {"quality": quality, "bpp": round(float(bpp), 4), "psnr": round(float(error), 3)}
-            for quality, (bpp, error) in zip(qualities, means, strict=True)
-        ]
-    return curves
+    if features.check("avif"):
+        coders["avif"] = partial(classical, form="AVIF", speed=4, subsampling="4:4:4"), (5, 15, 25, 40, 55, 70, 80)
+
+    def point(coder: Callable[[np.ndarray, int], tuple[int, np.ndarray]], quality: int) -> dict[str, float]:
+        found = []
+        for photograph in photographs:
+            size, decoded = coder(photograph, quality)
+            values = [metric(photograph, decoded) for metric in metrics.values()]
+            found.append([8 * size / photograph[..., 0].size, *values])
+        means = np.mean(found, 0)
+        return {"quality": quality} | {
+            name: round(float(x), 4) for name, x in zip(["bpp", *metrics], means, strict=True)
+        }
+
+    return {name: [point(coder, quality) for quality in qualities] for name, (coder, qualities) in coders.items()}
 
 
 def _as_json(card: Mapping[str, object]) -> bytes:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
 from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, ChannelNorm, RateGain
@@ -59,6 +60,26 @@ class Transform(nn.Module):
         with full_precision(x):
             x = last_stage(x.float()) if self.linear is None else x + self.linear(first.float())
             return _with_gain(x, last_gain, rate)
+
+
+class BlockSynthesis(nn.ConvTranspose2d):
+    """A transposed convolution whose kernels do not overlap, as the product of matrices that it is."""
+
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+        blocks = functional.conv2d(input, self.weight.flatten(1).T[..., None, None])
+        return functional.pixel_shuffle(blocks, self.stride[0])
+
+
+class PixelSynthesis(nn.ConvTranspose2d):
+    """What `_up` gives, for few outputs: as four convolutions of 3x3, one for each place of outputs; half the time."""
+
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+        taps = torch.tensor([[4, 2, 0], [5, 3, 1]], device=input.device)  # for even places and for odd ones; 5 is 0
+        kernels = functional.pad(self.weight, (0, 1, 0, 1))[:, :, taps][..., taps]
+        kernels = kernels.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+        assert self.bias is not None
+        places = functional.conv2d(input, kernels, self.bias.repeat_interleave(4), padding=1)
+        return functional.pixel_shuffle(places, 2)
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -120,7 +141,7 @@ def synthesis(architecture: Architecture) -> Transform:
         (n,) = architecture.channels
         widths = [n, n, n, 0]
         stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
-        stages.append(_up(n, 3))
+        stages.append(PixelSynthesis(n, 3, 5, stride=2, padding=2, output_padding=1))
     elif architecture.transform == "hific":
         rising = _doubling(architecture)[::-1]
         stages = [_Trunk(latents, rising[0], architecture.blocks)]
@@ -142,7 +163,7 @@ def synthesis(architecture: Architecture) -> Transform:
             nn.Sequential(nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)),
             nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
         ]
-        linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear = BlockSynthesis(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
         linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
         linear.requires_grad_(False)
     return Transform(stages, [width * architecture.conditioned for width in widths], linear)
