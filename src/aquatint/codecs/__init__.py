@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # The modules of the codecs that this version can run.
 _MODULES = {"overfitted": "aquatint.codecs.overfitted", "hyperprior": "aquatint.codecs.hyperprior"}
 
+# Those whose `decode` also takes `generator` and `realism`, see `aquatint.decode`.
+WITH_GENERATORS = ("hyperprior",)
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
@@ -16,9 +17,11 @@ from PIL import features
 from safetensors.numpy import save
 
 from aquatint import api, image
+from aquatint.codecs.hyperprior import generators
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
+from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
 from aquatint.errors import ModelError, UsageError
@@ -54,6 +57,10 @@ def export(
     if target.suffix != SUFFIX:
         raise UsageError(f"a model's file ends in {SUFFIX}, not {target.suffix!r}")
     state = checkpoint.load(source)
+    if state["task"].get("kind") == "generator":
+        if pictures:
+            raise UsageError("a generator has no rates of its own to measure: they are those of its model")
+        return _export_generator(source, state, target, licence=licence, data=data)
     if state["task"].get("kind") != "hyperprior":
         raise ModelError(f"{source} is a checkpoint of kind {state['task'].get('kind')!r}, which cannot be exported")
     try:
@@ -81,6 +88,53 @@ def export(
         card["curves"] = measured(str(target), pictures)
         _write(target.with_suffix(".json"), _as_json(card))
     return model
+
+
+def _export_generator(source: Path, state: Mapping[str, Any], target: Path, *, licence: str, data: str) -> ModelFile:
+    task = state["task"]
+    try:
+        architecture = Architecture.from_json(task["architecture"])
+        network = synthesis(architecture)
+        network.load_state_dict(state["mean"])
+    except (KeyError, RuntimeError, UsageError) as error:
+        raise ModelError(f"{source} is not of a generator that this version has: {str(error)[:200]}") from None
+    content = generator_weights(network.eval(), task["name"], bytes.fromhex(task["encoder"]), architecture)
+    card = {
+        "name": target.stem,
+        "codec": "hyperprior",
+        "generator": task["name"],
+        "encoder": task["encoder"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "architecture": architecture.to_json(),
+        "recipe": state["recipe"],
+        "steps": state["step"],
+        "data": data,
+        "licence": licence,
+    }
+    _write(target, content)
+    _write(target.with_suffix(".json"), _as_json(card))
+    return ModelFile(target)
+
+
+def generator_weights(network: Transform, name: str, encoder: bytes, architecture: Architecture) -> bytes:
+    """The bytes of a generator's file; the same generator gives the same bytes.
+
+    Arguments:
+        network: a synthesis of the architecture, on the CPU.
+        name: by which it will be chosen.
+        encoder: hash of the model that it belongs to.
+        architecture: of which it is the synthesis.
+    """
+    about = {
+        "kind": "generator",
+        "format": generators.FORMAT,
+        "name": name,
+        "encoder": encoder.hex(),
+        "architecture": architecture.to_json(),
+    }
+    tensors = {key: np.ascontiguousarray(value) for key, value in sorted(generators.tensors(network).items())}
+    return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
 
 
 def weights(network: Network, largest_lambda: float) -> bytes:

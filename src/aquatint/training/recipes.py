@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -43,6 +43,15 @@ class Recipe:
     checkpoint_every: int = 1000
     """Steps between two checkpoints, validations and sample pictures."""
 
+    @property
+    def decays(self) -> tuple[float, float]:
+        """Of Adam's running means of gradients and of their squares."""
+        return 0.9, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        """The learning rate of a phase as a multiple of `learning_rate`."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class RateDistortion(Recipe):
@@ -79,7 +88,81 @@ class Posttrain(RateDistortion):
     31 dB than separate ones, because their transforms are those of the highest rate."""
 
 
-RECIPES: dict[str, RateDistortion] = {
+@dataclass(frozen=True)
+class Labels(Recipe):
+    """Trains a labeler, which tells a discriminator what kinds of patches there are."""
+
+    width: int = 64
+    """Channels of its networks where they are fewest."""
+    codes: int = 1024
+    """Labels."""
+    commitment: float = 0.25
+    """Weight of the distance of features from their codes, which keeps them near (van den Oord et al. 2017)."""
+    evenness: float = 0.5
+    """Weight of how far the use of codes is from an even one: rare kinds of patches are worth labels too."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS."""
+
+
+@dataclass(frozen=True)
+class TargetRate(Recipe):
+    """Trains a network for MSE and LPIPS at rates that are met, the stage before a discriminator."""
+
+    architecture: str = "hific"
+    """Name of the network, see `aquatint.codecs.hyperprior.architecture`."""
+    bpp: float = 0.14
+    """Wanted bits per pixel of every picture, at step 1."""
+    least_bpp: float = 0.14
+    """The same at the largest step; the same number for a network of one rate."""
+    below: float = 2**-4
+    """Weight of a bit per pixel where the target is met; HiFiC's code has 2^-6, its port and MS-ILLM this."""
+    easing: int = 50_000
+    """Steps in which the target is higher by 0.20 / 0.14 and bits cost half."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1; alex in both papers."""
+
+
+@dataclass(frozen=True)
+class Generative(Recipe):
+    """Trains a generator for the streams of a trained model."""
+
+    encoder: str = "compact"
+    """The model: its name, path or id on the Hugging Face hub."""
+    discriminator: Literal["none", "patchgan", "labels"] = "none"
+    """None; which patches are real (HiFiC); or which kind of real patch is this, or none (MS-ILLM)."""
+    discriminator_width: int = 32
+    """Channels where it has fewest of its usual ones: 64 for patchgan and 128 for labels in the papers."""
+    labeler: str = ""
+    """Run or checkpoint of the labeler, for labels."""
+    width: int = 0
+    """Channels of HiFiC's generator at stride 1, 60 in the paper; 0 for the structure of the model's own synthesis."""
+    blocks: int = 5
+    """Residual blocks of that generator; 9 in the paper."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]; 152 for HiFiC."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1; alex in both papers."""
+    adversarial: float = 0.0
+    """Weight of the generator's adversarial loss: 0.15 for HiFiC, 0.008 for MS-ILLM."""
+    pull: float = 0.0
+    """If above 0, `adversarial` is replaced in each step by the weight with which the discriminator's gradient at the
+    decoded pixels is this fraction of the distortion's (Esser et al. 2021, equation 7)."""
+    discriminator_pace: float = 4.0
+    """The discriminator's learning rate over that of the generator; 1 for HiFiC, 4 for MS-ILLM."""
+    momentum: float = 0.5
+    """Of Adam, as usual with an adversary, whose gradients turn."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.momentum, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        return self.discriminator_pace if phase == "discriminator" else 1.0
+
+
+RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
         steps=10_000,
@@ -102,5 +185,35 @@ RECIPES: dict[str, RateDistortion] = {
         steps=100_000,
         learning_rate=5e-5,  # half of the base training's: weights are good for one rate already
         warmup=100,
+    ),
+}
+
+# Crops of 128 are two places of the coarsest level of the discriminator of labels, and fit a processor. Both
+# discriminators pull equally hard, so that they can be compared.
+_SMALL = Generative(
+    steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
+)
+
+RECIPES: dict[str, Recipe] = {
+    **RATE_DISTORTION,
+    "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
+    "perceptual": replace(_SMALL, momentum=0.9, square_decay=0.99, learning_rate=5e-4),
+    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, pull=0.5),
+    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008, pull=0.5),
+    # The networks of the paper; how they were trained is not public. Square decay and evenness are ours.
+    "labeler": Labels(steps=300_000, batch=16, learning_rate=1e-4, square_decay=0.99, smallest_scale=0.5),
+    # For a processor.
+    "labeler-small": Labels(
+        steps=1500,
+        batch=6,
+        crop=128,  # two of the discriminator's coarsest places
+        learning_rate=2e-3,
+        warmup=100,
+        square_decay=0.98,
+        smallest_scale=0.5,
+        ema=0.99,
+        precision="bfloat16",
+        width=16,
+        codes=256,  # each is met 6 times a step
     ),
 }

@@ -14,12 +14,16 @@ from torch import Tensor
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
+from aquatint.training.adversarial.generative import GenerativeTask
+from aquatint.training.adversarial.labeling import LabelerTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, RateDistortion
+from aquatint.training.recipes import RECIPES, Generative, Labels, RateDistortion, Recipe, TargetRate
+from aquatint.training.target_rate import TargetRateTask
+from aquatint.training.task import Task
 
-AnyRecipe = TypeVar("AnyRecipe", bound=RateDistortion)
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,8 @@ def main(name: str, arguments: Sequence[str]) -> None:
         torch.set_num_threads(options.threads)
     device = default_device(options.device)
     with processes(device) as group:
-        task = HyperpriorTask(recipe, device, None if options.base is None else trained(options.base))
         loop.train(
-            task,
+            _task(recipe, device, options.base),
             recipe,
             photographs,
             options.out,
@@ -80,7 +83,22 @@ def main(name: str, arguments: Sequence[str]) -> None:
         )
 
 
-def _parsed(name: str, recipe: RateDistortion, arguments: Sequence[str]) -> tuple[Options, RateDistortion]:
+def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
+    """What a recipe trains, from the checkpoint `base` if it is not None."""
+    if isinstance(recipe, RateDistortion):
+        return HyperpriorTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, TargetRate):
+        return TargetRateTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, Generative):
+        return GenerativeTask(recipe, device, base)
+    if isinstance(recipe, Labels):
+        if base is not None:
+            raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
+        return LabelerTask(recipe, device)
+    raise TypeError(f"there is no task for {type(recipe).__name__}")
+
+
+def _parsed(name: str, recipe: Recipe, arguments: Sequence[str]) -> tuple[Options, Recipe]:
     missing = Options(data=tyro.MISSING, out=tyro.MISSING)  # type: ignore[arg-type]
     command = tyro.cli(
         _Command[type(recipe)],  # type: ignore[misc]

@@ -103,6 +103,18 @@ class Convolution:
         return np.clip(sums, -LIMIT, LIMIT, out=sums)
 
 
+@dataclass(frozen=True)
+class Grouped:
+    """Convolutions of equal parts of the channels, side by side."""
+
+    parts: Sequence[Convolution]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """From (I, H, W) to (O, spread H, spread W)."""
+        inputs = np.split(x, len(self.parts))
+        return np.concatenate([part(own) for part, own in zip(self.parts, inputs, strict=True)])
+
+
 class IntegerNetwork:
     """A sequence of convolutions, ReLUs and pixel shuffles with integer weights.
 
@@ -115,7 +127,7 @@ class IntegerNetwork:
     """
 
     def __init__(self, structure: nn.Sequential | Sequence[nn.Module], weights: Mapping[str, np.ndarray]) -> None:
-        self.layers: list[Convolution | nn.Module] = []
+        self.layers: list[Convolution | Grouped | nn.Module] = []
         for index, layer in enumerate(structure):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 self.layers.append(_convolution(layer, str(index), weights))
@@ -127,7 +139,7 @@ class IntegerNetwork:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluates the network on integers of shape (C, H, W)."""
         for layer in self.layers:
-            if isinstance(layer, Convolution):
+            if isinstance(layer, Convolution | Grouped):
                 x = layer(x)
             elif isinstance(layer, nn.PixelShuffle):
                 x = _shuffled(x, layer.upscale_factor)
@@ -163,7 +175,9 @@ def quantised(structure: nn.Sequential | Sequence[nn.Module]) -> dict[str, np.nd
     return found
 
 
-def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapping[str, np.ndarray]) -> Convolution:
+def _convolution(
+    layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapping[str, np.ndarray]
+) -> Convolution | Grouped:
     try:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
         (exponent,) = weights[f"{name}.exponent"].tolist()
@@ -174,14 +188,17 @@ def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapp
         raise CorruptStreamError(f"integer weights of layer {name} have shapes {weight.shape}, {bias.shape}")
     if not 0 <= exponent <= _MOST_EXPONENT:
         raise CorruptStreamError(f"the exponent of layer {name} is {exponent}, outside 0 to {_MOST_EXPONENT}")
-    spread = 1
-    if isinstance(layer, nn.ConvTranspose2d):
-        # A transposed convolution is one with a mirrored kernel between zeros.
-        weight, spread = np.flip(weight, (2, 3)).transpose(1, 0, 2, 3), layer.stride[0]
-    matrix = weight.reshape(len(bias), -1).astype(np.float64)
-    if matrix.shape[1] > _MOST_TERMS:
-        raise CorruptStreamError(f"layer {name} sums {matrix.shape[1]} terms; the limit is {_MOST_TERMS}")
-    return Convolution(matrix, bias.astype(np.float64), layer.kernel_size[0], exponent, spread)
+    terms = layer.in_channels // layer.groups * layer.kernel_size[0] ** 2
+    if terms > _MOST_TERMS:
+        raise CorruptStreamError(f"layer {name} sums {terms} terms; the limit is {_MOST_TERMS}")
+    spread, parts = 1, []
+    for own, own_bias in zip(np.split(weight, layer.groups), np.split(bias, layer.groups), strict=True):
+        if isinstance(layer, nn.ConvTranspose2d):
+            # A transposed convolution is one with a mirrored kernel between zeros.
+            own, spread = np.flip(own, (2, 3)).transpose(1, 0, 2, 3), layer.stride[0]
+        matrix = own.reshape(len(own_bias), -1).astype(np.float64)
+        parts.append(Convolution(matrix, own_bias.astype(np.float64), layer.kernel_size[0], exponent, spread))
+    return Grouped(parts) if layer.groups > 1 else parts[0]
 
 
 def _shuffled(x: np.ndarray, factor: int) -> np.ndarray:

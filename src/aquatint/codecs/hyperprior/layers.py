@@ -73,6 +73,29 @@ class GDN(nn.Module):
         return rows.view(places.shape).permute(0, 3, 1, 2)
 
 
+class ChannelNorm(nn.Module):
+    """Normalises each pixel over its channels (Mentzer et al. 2020, arXiv 2006.09965, section 3.2).
+
+    The variance is the unbiased one. Unlike normalisation over a picture it does not depend on the picture's size.
+
+    Arguments:
+        channels: of the input, at least 2.
+    """
+
+    _EPSILON = 1e-3
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self._share = (channels - 1) / channels  # of the biased variance, which is the one that PyTorch divides by
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain = self.gain * math.sqrt(self._share)
+        x = functional.layer_norm(x.movedim(1, 3), gain.shape, gain, self.bias, self._EPSILON * self._share)
+        return x.movedim(3, 1)
+
+
 class Bottleneck(nn.Module):
     """A residual block: 1x1 to half the channels, 3x3, and 1x1 back (He et al. 2016, arXiv 1512.03385)."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
-from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
+from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, ChannelNorm, RateGain
 
 UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
 # Of the orthonormal basis that residual transforms start from: a step of 1 is then one of 20 / 255 in the basis. With
@@ -26,8 +27,8 @@ def _down(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
 
 
-def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+def _up(inputs: int, outputs: int, *, groups: int = 1) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, groups=groups)
 
 
 class Transform(nn.Module):
@@ -100,6 +101,12 @@ def analysis(architecture: Architecture) -> Transform:
         convolutions = [_down(inputs, outputs) for inputs, outputs in zip([3, n, n, n], widths, strict=True)]
         stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]]
         stages.append(convolutions[3])
+    elif architecture.transform == "hific":
+        widths = _doubling(architecture)
+        first = nn.Sequential(nn.Conv2d(3, widths[0], 7, padding=3), ChannelNorm(widths[0]), nn.ReLU())
+        stages = [first, *(_halving(inputs, outputs) for inputs, outputs in pairwise(widths))]
+        stages.append(nn.Conv2d(widths[-1], latents, 3, padding=1))
+        widths = [*widths, latents]
     else:
         fine, middle = architecture.channels
         widths = [0, fine, middle, latents]
@@ -135,6 +142,12 @@ def synthesis(architecture: Architecture) -> Transform:
         widths = [n, n, n, 0]
         stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
         stages.append(PixelSynthesis(n, 3, 5, stride=2, padding=2, output_padding=1))
+    elif architecture.transform == "hific":
+        rising = _doubling(architecture)[::-1]
+        stages = [_Trunk(latents, rising[0], architecture.blocks)]
+        stages += [_doubled(inputs, outputs) for inputs, outputs in pairwise(rising)]
+        stages.append(nn.Conv2d(rising[-1], 3, 7, padding=3))
+        widths = [*rising, 0]
     else:
         fine, middle = architecture.channels
         widths = [latents, latents, middle, fine, 0]
@@ -192,10 +205,51 @@ def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
             nn.Conv2d(width, outputs, 1),
             nn.ReLU(),
         )
+    if architecture.transform == "hific":  # one network for scales and one for means, side by side
+        return nn.Sequential(
+            *(_up(inputs, 2 * hyper), nn.ReLU(), _up(2 * hyper, 2 * hyper, groups=2), nn.ReLU()),
+            nn.Conv2d(2 * hyper, outputs, 3, padding=1, groups=2),
+        )
     middle = 3 * latents // 2
     return nn.Sequential(
         _up(inputs, latents), nn.ReLU(), _up(latents, middle), nn.ReLU(), nn.Conv2d(middle, outputs, 3, padding=1)
     )
+
+
+def _doubling(architecture: Architecture) -> list[int]:
+    """Widths of a "hific" transform at strides 1, 2, 4, 8 and 16."""
+    (width,) = architecture.channels
+    return [width << k for k in range(5)]
+
+
+def _halving(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), ChannelNorm(outputs), nn.ReLU())
+
+
+def _doubled(inputs: int, outputs: int) -> nn.Sequential:
+    layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    return nn.Sequential(layer, ChannelNorm(outputs), nn.ReLU())
+
+
+class _Trunk(nn.Module):
+    """HiFiC's generator at stride 16: residual blocks of two convolutions, and a connection around all of them."""
+
+    def __init__(self, latents: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(ChannelNorm(latents), nn.Conv2d(latents, width, 3, padding=1), ChannelNorm(width))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width), nn.ReLU()),
+                *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width)),
+            )
+            for _ in range(blocks)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = first = self.enter(latents)
+        for block in self.blocks:
+            x = x + block(x)
+        return x + first
 
 
 def feature_channels(architecture: Architecture) -> int:
