@@ -62,7 +62,7 @@ def main() -> None:
         return power.heights_of_weights(np.asarray(weights), codes)
 
     report("POT, default", codes, by_pot)
-    report("POT, reg=0", codes, lambda: by_pot(reg=0.0))
+    report("POT, without entropy", codes, lambda: by_pot(decreasing_reg=False))
 
 
 if __name__ == "__main__":

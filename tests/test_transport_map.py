@@ -162,7 +162,7 @@ def test_permuted_codes_have_permuted_heights() -> None:
 def test_moved_codes_have_the_same_heights() -> None:
     codes = random_codes(32, 3)
     heights = solve(codes, cube(3), tolerance=0.02).heights
-    moved = solve(codes + [5.0, -3.0, 1.0], cube(3), tolerance=0.02).heights
+    moved = solve(codes + np.array([5.0, -3.0, 1.0]), cube(3), tolerance=0.02).heights
     assert moved == pytest.approx(heights, abs=0.02)
 
 

@@ -20,6 +20,9 @@ from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
+from aquatint.codecs.transport import model as transport
+from aquatint.codecs.transport.architecture import Transport
+from aquatint.codecs.transport.network import Network as TransportNetwork
 from aquatint.errors import ModelError, UsageError
 from aquatint.evaluation.metrics.fidelity import psnr
 from aquatint.training import checkpoint
@@ -53,18 +56,28 @@ def export(
     if target.suffix != SUFFIX:
         raise UsageError(f"a model's file ends in {SUFFIX}, not {target.suffix!r}")
     state = checkpoint.load(source)
-    if state["task"].get("kind") != "hyperprior":
-        raise ModelError(f"{source} is a checkpoint of kind {state['task'].get('kind')!r}, which cannot be exported")
+    kind = state["task"].get("kind")
+    if kind not in ("hyperprior", "transport"):
+        raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
     try:
-        architecture = Architecture.from_json(state["task"]["architecture"])
-        network = Network(architecture)
-        network.load_state_dict(state["mean"])
+        architecture: Architecture | Transport
+        network: Network | TransportNetwork
+        if kind == "transport":
+            architecture = Transport.from_json(state["task"]["architecture"])
+            network = TransportNetwork(architecture)
+            # The step of training is of no use in a model.
+            network.load_state_dict({name: value for name, value in state["mean"].items() if name != "step"})
+            content = transport_weights(network.eval())
+        else:
+            architecture = Architecture.from_json(state["task"]["architecture"])
+            network = Network(architecture)
+            network.load_state_dict(state["mean"])
+            content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
     except (KeyError, RuntimeError, UsageError) as error:
         raise ModelError(f"{source} is not of a network that this version has: {str(error)[:200]}") from None
-    content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
     card: dict[str, object] = {
         "name": target.stem,
-        "codec": "hyperprior",
+        "codec": kind,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "architecture": architecture.to_json(),
@@ -77,7 +90,7 @@ def export(
     _write(target.with_suffix(".json"), _as_json(card))
     model = ModelFile(target)
     if pictures:
-        card["curves"] = measured(str(target), pictures)
+        card["curves"] = measured(str(target), kind, pictures)
         _write(target.with_suffix(".json"), _as_json(card))
     return model
 
@@ -89,22 +102,27 @@ def weights(network: Network, largest_lambda: float) -> bytes:
         network: on the CPU.
         largest_lambda: of its training, see `aquatint.training.recipes`.
     """
-    about = {
-        "kind": "hyperprior",
-        "format": FORMAT,
-        "architecture": network.architecture.to_json(),
-        "largest_lambda": largest_lambda,
-    }
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(frozen(network).items())}
-    return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
+    about = {"kind": "hyperprior", "format": FORMAT, "largest_lambda": largest_lambda}
+    return _file(about | {"architecture": network.architecture.to_json()}, frozen(network))
 
 
-def measured(model: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
+def transport_weights(network: TransportNetwork) -> bytes:
+    """The bytes of the file of a model of the transport codec; the network is on the CPU."""
+    about = {"kind": "transport", "format": transport.FORMAT, "architecture": network.architecture.to_json()}
+    return _file(about, transport.frozen(network))
+
+
+def _file(about: Mapping[str, object], tensors: Mapping[str, np.ndarray]) -> bytes:
+    ordered = {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
+    return save(ordered, {"aquatint": json.dumps(about, sort_keys=True)})
+
+
+def measured(model: str, codec: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
     """Mean rate in bpp and PSNR in dB of whole files over pictures, of a model and of Pillow's JPEG and WebP."""
     photographs = [image.read(photograph.open()) for photograph in find_photographs(pictures)]
 
     def own(photograph: image.Image, quality: int) -> tuple[float, float]:
-        encoded = api.compress(photograph, Target(quality=quality), codec="hyperprior", model=model)
+        encoded = api.compress(photograph, Target(quality=quality), codec=codec, model=model)
         return encoded.bpp, encoded.report.psnr
 
     def classical(photograph: image.Image, quality: int, form: str, **options: object) -> tuple[float, float]:

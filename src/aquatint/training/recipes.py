@@ -79,7 +79,37 @@ class Posttrain(RateDistortion):
     31 dB than separate ones, because their transforms are those of the highest rate."""
 
 
-RECIPES: dict[str, RateDistortion] = {
+@dataclass(frozen=True)
+class TransportStage(Recipe):
+    """Trains a network of the transport codec, one stage after the other; each starts from the one before."""
+
+    architecture: str = "transport"
+    """Name of the network, see `aquatint.codecs.transport.architecture`."""
+    stage: Literal["autoencoder", "noise", "transport"] = "transport"
+    """Latents as they are; with uniform noise; or quantised by a Laguerre quantiser."""
+    noise: float = 0.1
+    """Standard deviation of the noise in each dimension: about what a few stages of codes leave."""
+    size: float = 0.01
+    """Weight of the latents' mean square, without which they outgrow the noise."""
+    commitment: float = 0.25
+    """Weight of the distance to codes; VQ-VAE's (van den Oord et al. 2017)."""
+
+
+def _stage(stage: Literal["autoencoder", "noise", "transport"], steps: int) -> TransportStage:
+    return TransportStage(
+        steps=steps,
+        batch=8,  # 800 vectors a step, three for each code
+        crop=160,
+        learning_rate=1e-3,
+        warmup=200,
+        square_decay=0.98,
+        smallest_scale=0.5,
+        precision="bfloat16",
+        stage=stage,
+    )
+
+
+RECIPES: dict[str, RateDistortion | TransportStage] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
         steps=10_000,
@@ -103,4 +133,8 @@ RECIPES: dict[str, RateDistortion] = {
         learning_rate=5e-5,  # half of the base training's: weights are good for one rate already
         warmup=100,
     ),
+    # The transport codec in its stages. Learning rates are those of the compact network, which has the same blocks.
+    "transport-autoencoder": _stage("autoencoder", 2000),
+    "transport-noise": _stage("noise", 2000),
+    "transport": _stage("transport", 20_000),
 }

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
 from torch import Tensor
 
 from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.codecs.transport.architecture import Transport
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, RateDistortion
+from aquatint.training.recipes import RECIPES, RateDistortion, TransportStage
+from aquatint.training.task import Task
+from aquatint.training.transport import TransportTask
 
-AnyRecipe = TypeVar("AnyRecipe", bound=RateDistortion)
+AnyRecipe = TypeVar("AnyRecipe", bound=RateDistortion | TransportStage)
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,8 @@ def main(name: str, arguments: Sequence[str]) -> None:
         torch.set_num_threads(options.threads)
     device = default_device(options.device)
     with processes(device) as group:
-        task = HyperpriorTask(recipe, device, None if options.base is None else trained(options.base))
         loop.train(
-            task,
+            _task(recipe, device, options.base),
             recipe,
             photographs,
             options.out,
@@ -80,7 +82,15 @@ def main(name: str, arguments: Sequence[str]) -> None:
         )
 
 
-def _parsed(name: str, recipe: RateDistortion, arguments: Sequence[str]) -> tuple[Options, RateDistortion]:
+def _task(recipe: RateDistortion | TransportStage, device: torch.device, base: Path | None) -> Task:
+    if isinstance(recipe, TransportStage):
+        return TransportTask(recipe, device, None if base is None else trained_transport(base))
+    return HyperpriorTask(recipe, device, None if base is None else trained(base))
+
+
+def _parsed(
+    name: str, recipe: RateDistortion | TransportStage, arguments: Sequence[str]
+) -> tuple[Options, RateDistortion | TransportStage]:
     missing = Options(data=tyro.MISSING, out=tyro.MISSING)  # type: ignore[arg-type]
     command = tyro.cli(
         _Command[type(recipe)],  # type: ignore[misc]
@@ -98,7 +108,22 @@ def trained(path: Path) -> tuple[Architecture, Mapping[str, Tensor]]:
     Raises:
         ModelError: it is of something else, or no checkpoint at all.
     """
-    state = checkpoint.load(path)
-    if state["task"].get("kind") != "hyperprior":
-        raise ModelError(f"{path} is a checkpoint of kind {state['task'].get('kind')!r}, not of a hyperprior network")
+    state = _state(path, "hyperprior")
     return Architecture.from_json(state["task"]["architecture"]), state["mean"]
+
+
+def trained_transport(path: Path) -> tuple[Transport, Mapping[str, Tensor]]:
+    """The architecture and the mean weights of a checkpoint of the transport codec.
+
+    Raises:
+        ModelError: it is of something else, or no checkpoint at all.
+    """
+    state = _state(path, "transport")
+    return Transport.from_json(state["task"]["architecture"]), state["mean"]
+
+
+def _state(path: Path, kind: str) -> dict[str, Any]:
+    state = checkpoint.load(path)
+    if state["task"].get("kind") != kind:
+        raise ModelError(f"{path} is a checkpoint of kind {state['task'].get('kind')!r}, not {kind!r}")
+    return state

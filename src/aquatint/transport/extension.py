@@ -122,15 +122,15 @@ def extension(
     Raises:
         UsageError: a shape is wrong, or a cell is empty.
     """
-    neighbours = codes.shape[1] if neighbours is None else neighbours
+    wanted = codes.shape[1] if neighbours is None else neighbours
     points = sampler(_SAMPLES * len(codes), np.random.default_rng(seed))
     indices = cells(points, codes, heights)
     counts = np.bincount(indices, minlength=len(codes))
     if not counts.all():
         raise UsageError(f"{(counts == 0).sum()} of {len(codes)} cells are empty: solve the map more exactly")
     sums = np.stack([np.bincount(indices, column, len(codes)) for column in points.T.astype(np.float64)], 1)
-    made = Extension(codes, heights, sums / counts[:, None], neighbours, np.pi)
+    made = Extension(codes, heights, sums / counts[:, None], wanted, np.pi)
     if threshold is None:
         chosen = codes[made.near(points[: 16 * len(codes)])]
-        threshold = singular_threshold(dihedral_angles(chosen[:, :1], chosen[:, 1:]).ravel()) if neighbours else np.pi
-    return Extension(codes, heights, made.centres, neighbours, threshold)
+        threshold = singular_threshold(dihedral_angles(chosen[:, :1], chosen[:, 1:]).ravel()) if wanted else np.pi
+    return Extension(codes, heights, made.centres, wanted, threshold)
