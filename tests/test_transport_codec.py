@@ -15,9 +15,11 @@ pytest.importorskip("skimage")
 
 from safetensors.numpy import load_file, save_file  # noqa: E402
 from transport_models import SMALL, trained  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
 import aquatint  # noqa: E402
 from aquatint import Target, container  # noqa: E402
+from aquatint.cli import app  # noqa: E402
 from aquatint.codecs import models, transport  # noqa: E402
 from aquatint.codecs.hyperprior.integers import ONE  # noqa: E402
 from aquatint.codecs.transport import coding  # noqa: E402
@@ -26,9 +28,11 @@ from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
 from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
 from aquatint.codecs.transport.model import Model, load, turn_tables  # noqa: E402
 from aquatint.codecs.transport.quantiser import Laguerre, nearest, schedule  # noqa: E402
+from aquatint.codecs.transport.sampling import sample, smooth_noise  # noqa: E402
 from aquatint.container import Header  # noqa: E402
 from aquatint.errors import (  # noqa: E402
     CorruptStreamError,
+    LimitError,
     MissingModelError,
     ModelError,
     TruncatedError,
@@ -314,7 +318,9 @@ def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
         save_file(content, installed / f"{name}.safetensors", about)
         with pytest.raises(ModelError, match="cannot be used"):
             load(models.find(name))
-    save_file(tensors, installed / "later.safetensors", {"aquatint": about["aquatint"].replace('"format": 1', '"format": 2')})
+    save_file(
+        tensors, installed / "later.safetensors", {"aquatint": about["aquatint"].replace('"format": 1', '"format": 2')}
+    )
     with pytest.raises(ModelError, match="it has format 2; this program reads 1"):
         load(models.find("later"))
     shutil.copy(installed / "small.safetensors", installed / "copy.safetensors")
@@ -323,6 +329,47 @@ def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
 
 def _json(architecture: Transport) -> str:
     return __import__("json").dumps(architecture.to_json())
+
+
+# ---- Pictures from noise
+
+
+def test_noise_is_uniform_and_alike_in_neighbours() -> None:
+    noise = smooth_noise(4, 100, 120, 1.5, 0)
+    assert noise.shape == (4, 100, 120)
+    assert np.abs(noise).max() <= 0.5
+    assert noise.var() == pytest.approx(1 / 12, rel=0.05)
+    assert np.histogram(noise, 4, (-0.5, 0.5))[0] / noise.size == pytest.approx(0.25, abs=0.03)
+    assert np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1] > 0.8
+    rough = smooth_noise(4, 100, 120, 0, 0)
+    assert abs(np.corrcoef(rough[:, 1:].ravel(), rough[:, :-1].ravel())[0, 1]) < 0.05
+
+
+def test_samples_are_pictures_of_their_seeds() -> None:
+    picture = sample("small", 40, 56)
+    assert picture.shape == (40, 56, 3)
+    assert picture.std() > 2
+    assert np.array_equal(picture, sample("small", 40, 56))
+    assert not np.array_equal(picture, sample("small", 40, 56, seed=1))
+
+
+def test_samples_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match="1 to 65535 rows and columns, not 0 and 9"):
+        sample("small", 0, 9)
+    with pytest.raises(LimitError, match="exceeds the limit"):
+        sample("small", 65535, 65535)
+    with pytest.raises(UsageError, match="smoothness must be from 0 to 64, not nan"):
+        sample("small", 9, 9, smoothness=math.nan)
+
+
+def test_the_command_samples(tmp_path: Path) -> None:
+    command = CliRunner()
+    out = tmp_path / "out.png"
+    found = command.invoke(app, ["sample", "small", str(out), "--width", "32", "--height", "20"])
+    assert (found.exit_code, found.output) == (0, "")
+    assert aquatint.read(out).pixels.shape == (20, 32, 3)
+    assert command.invoke(app, ["sample", "small", str(tmp_path / "out.jpg")]).exit_code == 2
+    assert command.invoke(app, ["sample", "none", str(out)]).exit_code == 1
 
 
 def test_there_is_no_default_model() -> None:

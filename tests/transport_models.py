@@ -31,7 +31,9 @@ def trained() -> Network:
         crops = torch.stack([pixels[:, y : y + 64, x : x + 64] for y, x in tops])
         network.quantiser.learn(network.latents(crops), schedule(step / _STEPS))
         coded = network(crops, 1 + torch.arange(6) % 3)
-        loss = 100 * (coded.pixels - crops).square().mean() + 0.1 * coded.quantised.commitment + 1e-3 * coded.bits.mean()
+        loss = (
+            100 * (coded.pixels - crops).square().mean() + 0.1 * coded.quantised.commitment + 1e-3 * coded.bits.mean()
+        )
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

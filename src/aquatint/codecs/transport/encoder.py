@@ -21,7 +21,7 @@ from aquatint.codecs.transport.model import Model, load
 from aquatint.errors import UsageError
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
-_BISECTIONS = 8  # of the multiplier, down to 1/256 of its range
+_BISECTIONS = 10  # of the multiplier, down to a hundredth of it
 _MULTIPLIERS = (0.0, 0.25, 0.5, 1.0)  # that a Lagrangian chooses from, in units of `_unit`
 _TOLERANCE = 0.03  # of a rate
 
@@ -130,6 +130,11 @@ def _unit(model: Model, stages: int) -> float:
     return max(saved, 0.0) / model.architecture.bits
 
 
+def _multipliers(model: Model) -> tuple[float, float]:
+    """A multiplier that changes little, and one with which a bit must save everything."""
+    return float(model.distortions[-1]) / (64 * model.architecture.bits), float(model.distortions[0])
+
+
 def _search(
     model: Model,
     target: Target,
@@ -164,11 +169,10 @@ def _search_bits(
     for stages in range(1, most + 1):
         tried.append(attempt(stages, 0.0))
         if _bits(tried[-1]) >= budget:
-            low, high = 0.0, 1.0
+            low, high = (math.log(max(multiplier, 1e-9)) for multiplier in _multipliers(model))
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
-                # The square spreads the small multipliers, where the rate falls fast.
-                tried.append(attempt(stages, 4 * _unit(model, stages) * middle**2))
+                tried.append(attempt(stages, math.exp(middle)))
                 low, high = (middle, high) if _bits(tried[-1]) > budget else (low, middle)
             break
     within = [found for found in tried if _bits(found) <= budget]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from aquatint.codecs.hyperprior.transforms import full_precision
+
 _DECAY = 0.99  # of the codes' running means, as in VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937)
 _MEMORY = 0.9  # of gaps
 _RATE = 0.15  # of the potential, in gaps
@@ -101,7 +103,8 @@ class Laguerre(nn.Module):
         sums, indices = [], []
         sum_ = torch.zeros_like(flat)
         for codes, biases in zip(self.codes, self.biases, strict=True):
-            index, _ = nearest(flat - sum_, codes, biases)
+            with full_precision(flat):
+                index, _ = nearest(flat - sum_, codes, biases)
             sum_ = sum_ + codes[index]
             indices.append(index.reshape(shape[:-1]))
             sums.append(sum_.reshape(shape).movedim(-1, 1))
@@ -122,7 +125,11 @@ class Laguerre(nn.Module):
             latents: of shape (B, d, h, w).
             rho: from -inf to inf, see above, in units of the mean |z - y|^2 of each stage.
         """
-        residual = latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1])
+        with full_precision(latents):
+            self._learn(latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1]), rho)
+
+    def _learn(self, residual: Tensor, rho: float) -> None:
+        """`learn` from vectors of shape (S, d)."""
         if not self.started:
             self._start(residual)
         left = [residual.square().sum(1).mean()]
@@ -132,10 +139,11 @@ class Laguerre(nn.Module):
             residual_after = residual - codes[index]
             left.append(residual_after.square().sum(1).mean())
             counts = torch.bincount(index, minlength=len(codes)).float()
+            scale = rho if math.isinf(rho) else rho * float(left[-1])
             sums = torch.zeros_like(codes).index_add_(0, index, residual)
             self.usage[stage].lerp_(counts / len(residual), 1 - _DECAY)
             self.sums[stage].lerp_(sums / len(residual), 1 - _DECAY)
-            self._balance(stage, counts, torch.zeros_like(counts).index_add_(0, index, gaps), rho * float(left[-1]))
+            self._balance(stage, counts, torch.zeros_like(counts).index_add_(0, index, gaps), scale)
             used = self.usage[stage][:, None]
             # A code that is hardly used stays where it is: a mean of nothing is not a place.
             self.codes[stage] = torch.where(used > 1e-3 / len(codes), self.sums[stage] / used.clamp(min=1e-12), codes)
