@@ -79,9 +79,9 @@ class TransportTask:
     def _transport(self, batch: Batch, processes: Processes) -> tuple[Tensor, dict[str, Tensor]]:
         stages = self._stages(batch)
         latents = self.network.latents(batch.pixels)
-        if not processes.count > 1:
-            rho = schedule(float(self.network.step) / self.recipe.steps)
-            self.network.quantiser.learn(latents, rho)
+        if processes.count > 1:
+            raise UsageError(f"codes are learned by one process, not by {processes.count}")
+        self.network.quantiser.learn(latents, schedule(float(self.network.step) / self.recipe.steps))
         quantised = self.network.quantiser(latents, stages)
         mse = (self.network.pixels(quantised.vectors).float() - batch.pixels).square().mean()
         bits = self.network.bits(quantised).mean(1) / latents[0, 0].numel()
