@@ -79,9 +79,13 @@ def test_decoders_without_an_analysis_start_at_zero() -> None:
     assert not any(grid.any() for grid in latents)
 
 
-def test_very_low_rates_start_at_zero(photo: np.ndarray) -> None:
-    latents = analysis.first_latents(planes_of(photo), presets.LADDER["default"], 0.016)
-    assert not any(grid.any() for grid in latents)
+def test_the_finest_grids_fade_at_very_low_rates(photo: np.ndarray) -> None:
+    architecture = presets.LADDER["default"]
+    highest, lower_rate = (analysis.first_latents(planes_of(photo), architecture, x) for x in (0.015, 0.03))
+    for grid, faded in zip(highest[:2], lower_rate[:2], strict=True):
+        np.testing.assert_allclose(faded, grid / 4, rtol=1e-6)
+    for grid, kept in zip(highest[2:], lower_rate[2:], strict=True):
+        np.testing.assert_array_equal(kept, grid)
 
 
 def test_scale_is_logarithmic_and_bounded() -> None:

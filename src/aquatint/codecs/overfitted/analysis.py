@@ -67,8 +67,8 @@ def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
 def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
     """Latents to start a fit from, float32, finest grid first.
 
-    They are zeros if no analysis was trained for the architecture, and at higher Lagrangians than origins are learned
-    for: the few latents that will be left there are found sooner than all others forgotten.
+    They are zeros if no analysis was trained for the architecture. At higher Lagrangians than origins are learned for
+    the two finest grids fade: the few latents that will be left there are found sooner than all others forgotten.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].
@@ -76,13 +76,15 @@ def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: fl
         lagrangian: weight of a bit per pixel.
     """
     networks = _load().get(name_of(architecture))
-    if networks is None or lagrangian > ORIGIN_LAGRANGIANS[-1]:
+    if networks is None:
         return [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
     scale = np.float32(scale_of(lagrangian))
-    return [
+    latents = [
         _latents(level, {name: array[k] for name, array in networks.items()}, scale)
         for k, level in enumerate(pyramid(planes, architecture.grids))
     ]
+    fading = np.float32(min(ORIGIN_LAGRANGIANS[-1] / lagrangian, 1.0) ** 2)
+    return [fading * grid for grid in latents[:2]] + latents[2:]
 
 
 def _latents(level: np.ndarray, network: Mapping[str, np.ndarray], scale: np.float32) -> np.ndarray:

@@ -15,7 +15,7 @@ from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
-from aquatint.codecs.overfitted.initialise import join, origin_for, origin_parameters, split
+from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
 from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
@@ -210,7 +210,10 @@ def search(job: Job, aim: Aim) -> list[Trial]:
         return [job.run(aim.lagrangian, None)]
     networks = presets.TYPICAL_PARAMETER_BITS * job.architecture.parameter_count
     wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits) if job.steps >= CONTROL_STEPS else None
-    trials = [job.run(min(aim.lagrangian * (1 + SHORTNESS / job.steps), LAGRANGIANS[1]), wanted)]
+    first = aim.lagrangian * (1 + SHORTNESS / job.steps)
+    if aim.lagrangian < ORIGIN_LAGRANGIANS[-1]:
+        first = min(first, ORIGIN_LAGRANGIANS[-1])  # beyond it fits begin, and end, with less for the bits
+    trials = [job.run(min(first, LAGRANGIANS[1]), wanted)]
     while not aim.least <= trials[-1].bits <= aim.most and len(trials) < MAX_TRIALS:
         job.reporter.steps += job.steps
         trials.append(job.run(next_lagrangian(trials[wanted is not None :] or trials, aim.bits), None))
