@@ -2,6 +2,7 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace aquatint {
 
@@ -19,9 +20,9 @@ constexpr const char* kUsage = "UsageError";
 inline std::string number(long long value) { return std::to_string(value); }
 
 /// Checks a value; `kind` is what to raise, because a stream and an argument have the same limits.
-inline void require(const char* kind, const std::string& what, long long value, long long low, long long high) {
-    if (value < low || value > high)
-        throw Error(kind, what + " is " + number(value) + ", outside " + number(low) + " to " + number(high));
+inline void require(const char* kind, std::string_view what, long long value, long long low, long long high) {
+    if (value < low || value > high) [[unlikely]]
+        throw Error(kind, std::string(what) + " is " + number(value) + ", outside " + number(low) + " to " + number(high));
 }
 
 }  // namespace aquatint

@@ -95,7 +95,7 @@ class FakeCodec:
                 raise UsageError(f"{target.size} bytes are too few; {len(payload) + overhead} are needed")
         if progress is not None:
             progress(Progress(1, 1, 8 * len(payload) / pixels[..., 0].size, 0.0, 0.0, 0.0))
-        return payload, Report(float("inf"), 8.0 * len(payload), 0.0, 1, 0.0)
+        return payload, Report(lambda: float("inf"), 8.0 * len(payload), 0.0, 1, 0.0)
 
     def decode(self, payload: bytes, header: Header, *, threads: int) -> np.ndarray:
         size = header.pixels * 6

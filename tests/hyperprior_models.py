@@ -17,9 +17,10 @@ FAMILY = {
     "mean-scale": Architecture("gdn", (8,), 12, 8, "mean-scale", max_step=7.2, hyper_step=True, offset="mlp"),
     "autoregressive": Architecture("gdn", (8,), 12, 8, "autoregressive", max_step=4.0, offset="centroid"),
     "channelwise": Architecture("residual", (8, 16), 32, 8, "channelwise", (8, 24), 18.0, True, True, "mlp"),
+    "hific": Architecture("hific", (4,), 12, 8, "mean-scale", (), 7.2, True, True, "mlp", blocks=2),
 }
 LARGEST_LAMBDA = 0.1
-_STEPS = 60
+_STEPS = dict.fromkeys(FAMILY, 60) | {"hific": 120}  # whose normalisation makes scales learn late
 
 
 @cache
@@ -33,7 +34,7 @@ def trained(name: str) -> Network:
     optimiser = torch.optim.Adam(network.parameters(), lr=4e-3)
     max_step = FAMILY[name].max_step
     pixels = torch.from_numpy(data.astype(np.float32) / 255).permute(2, 0, 1)
-    for _ in range(_STEPS):
+    for _ in range(_STEPS[name]):
         tops = torch.randint(512 - 64, (4, 2), generator=generator).tolist()
         crops = torch.stack([pixels[:, y : y + 64, x : x + 64] for y, x in tops])
         step = max_step ** ((torch.arange(4) + torch.rand(4, generator=generator)) / 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,21 +12,24 @@ torch = pytest.importorskip("torch")
 
 from hyperprior_models import FAMILY  # noqa: E402
 from scipy import stats  # noqa: E402
+from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from aquatint.codecs.hyperprior.architecture import ARCHITECTURES, Architecture  # noqa: E402
 from aquatint.codecs.hyperprior.context import NEIGHBOURS, MaskedConv2d, fronts  # noqa: E402
 from aquatint.codecs.hyperprior.layers import (  # noqa: E402
     GDN,
+    ChannelNorm,
     RateGain,
     lower_bound,
     rate_features,
     round_through,
 )
+from aquatint.codecs.hyperprior.model import multiplications  # noqa: E402
 from aquatint.codecs.hyperprior.network import HyperStep, Network  # noqa: E402
 from aquatint.codecs.hyperprior.offsets import CentroidOffset, LearnedOffset, reconstruct  # noqa: E402
 from aquatint.codecs.hyperprior.priors import FactorizedPrior, gaussian_bits  # noqa: E402
-from aquatint.codecs.hyperprior.transforms import analysis, synthesis  # noqa: E402
+from aquatint.codecs.hyperprior.transforms import BlockSynthesis, PixelSynthesis, analysis, synthesis  # noqa: E402
 from aquatint.errors import UsageError  # noqa: E402
 
 TINY = FAMILY["channelwise"]
@@ -51,6 +55,29 @@ def test_gdn_is_its_formula(inverse: bool) -> None:
         norm = torch.sqrt(beta[i] + sum(gamma[i, j] * x[:, j] ** 2 for j in range(3)))
         expected = x[:, i] * norm if inverse else x[:, i] / norm
         assert torch.allclose(layer(x)[:, i], expected, atol=1e-5)
+
+
+def test_channel_norm_is_its_formula() -> None:
+    layer = ChannelNorm(3)
+    with torch.no_grad():
+        layer.gain.copy_(torch.tensor([1.0, 2.0, -1.0]))
+        layer.bias.copy_(torch.tensor([0.0, 0.5, 0.0]))
+    x = torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1)
+    root = math.sqrt((4 + 1 + 9) / 2 + 1e-3)  # the mean is 3, and the variance the unbiased one
+    expected = torch.tensor([-2 / root, -2 / root + 0.5, -3 / root])
+    assert torch.allclose(layer(x).flatten(), expected, atol=1e-6)
+    large = torch.randn(2, 3, 5, 7)
+    assert torch.allclose(layer(large)[:, :, 2:4, 3:], layer(large[:, :, 2:4, 3:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("format_", [torch.contiguous_format, torch.channels_last])
+def test_gdn_is_the_same_without_gradients(inverse: bool, format_: torch.memory_format) -> None:
+    layer = GDN(5, inverse=inverse)
+    x = torch.randn(2, 5, 67, 63).contiguous(memory_format=format_)  # more places than a piece has
+    expected = layer(x).detach()
+    with torch.no_grad():
+        assert torch.allclose(layer(x), expected, atol=1e-6)
 
 
 def test_lower_bound_passes_gradients_that_lead_back() -> None:
@@ -111,6 +138,17 @@ def test_residual_transforms_begin_as_the_cosine_transform() -> None:
     assert ((backward(forward(smooth, features), features) - smooth) ** 2).mean() < 0.1 * smooth.var()
     grey = torch.full((1, 3, 16, 16), 0.25)
     assert forward(grey, features).flatten()[:2].tolist() == pytest.approx([0.25 * 16 * 3**0.5 / 5, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "stride"), [(PixelSynthesis, 6, 2), (BlockSynthesis, 7, 16)])
+def test_fast_forms_of_transposed_convolutions(kind: type[nn.ConvTranspose2d], inputs: int, stride: int) -> None:
+    if stride == 2:
+        layer = kind(inputs, 3, 5, stride=2, padding=2, output_padding=1)
+    else:
+        layer = kind(inputs, 3, stride, stride=stride, bias=False)
+    x = torch.randn(2, inputs, 5, 4)
+    assert layer(x).shape == (2, 3, 5 * stride, 4 * stride)
+    assert torch.allclose(layer(x), nn.ConvTranspose2d.forward(layer, x), atol=1e-5)
 
 
 # ---- Densities
@@ -214,6 +252,37 @@ def count(module: torch.nn.Module) -> int:
 )
 def test_networks_have_as_many_parameters_as_published(name: str, millions: float) -> None:
     assert count(Network(ARCHITECTURES[name])) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_hific_has_the_size_of_the_paper() -> None:
+    with torch.device("meta"):  # shapes alone: the weights would take 726 MB
+        network = Network(ARCHITECTURES["hific"])
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
+
+    def convolution(inputs: int, outputs: int, side: int, norm: bool = True) -> int:
+        return outputs * (inputs * side**2 + 1) + 2 * outputs * norm
+
+    widths = [60, 120, 240, 480, 960]
+    steps = [convolution(a, b, 3) for a, b in pairwise(widths)]
+    back = [convolution(b, a, 3) for a, b in pairwise(widths)]
+    hyper = convolution(320, 320, 5, norm=False)
+    assert sizes["analysis"] == convolution(3, 60, 7) + sum(steps) + convolution(960, 220, 3, norm=False)
+    trunk = 2 * 220 + convolution(220, 960, 3) + 18 * convolution(960, 960, 3)
+    assert sizes["synthesis"] == trunk + sum(back) + convolution(60, 3, 7, norm=False)
+    assert sizes["hyper_analysis"] == convolution(220, 320, 3, norm=False) + 2 * hyper
+    # One network for means and one for scales.
+    assert sizes["hyper_synthesis"] == 2 * (2 * hyper + convolution(320, 220, 3, norm=False))
+    millions = {name: round(size / 1e6, 2) for name, size in sizes.items() if name != "prior"}
+    assert millions == {
+        "analysis": 7.42,
+        "synthesis": 156.77,
+        "hyper_analysis": 5.75,
+        "hyper_synthesis": 11.51,
+        "context": 0,
+    }
+    assert sum(sizes.values()) == pytest.approx(181.5e6, abs=5e4)
+    encode, decode = multiplications(ARCHITECTURES["hific"])
+    assert (round(encode / 1e3, 1), round(decode / 1e3, 1)) == (86.6, 675.4)
 
 
 def test_small_networks_have_as_many_parameters_as_published() -> None:

@@ -162,18 +162,29 @@ def compress(
     return Encoded(data, header, report, time.perf_counter() - start)
 
 
-def decode(data: Source, *, threads: int = 0, max_pixels: int = MAX_PIXELS) -> Image:
+def decode(
+    data: Source,
+    *,
+    threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    generator: str | None = None,
+    realism: float = 1.0,
+) -> Image:
     """Decodes an .aqt file.
 
     Arguments:
         data: the bytes of the file, its path, or a binary stream.
         threads: processor threads, 0 for all. The picture does not depend on them.
         max_pixels: largest width times height; checked before anything of that size is made.
+        generator: name or path of another synthesis for files of trained models, see docs/generative.md; "mse" or None
+            for the model's own.
+        realism: from 0, the model's own synthesis, to 1, the generator.
 
     Raises:
+        UsageError: the file's codec has no generators, or the realism is not from 0 to 1.
         FileFormatError: the file is damaged, ends early, or needs a newer version.
         LimitError: the picture has more than `max_pixels` pixels.
-        ModelError: the file needs a trained model that is not at hand.
+        ModelError: the file needs a trained model that is not at hand, or the generator belongs to another one.
         OSError: the file cannot be opened or read.
     """
     header, chunks = container.read(container.read_bytes(data))
@@ -186,7 +197,12 @@ def decode(data: Source, *, threads: int = 0, max_pixels: int = MAX_PIXELS) -> I
         codec = codecs.load(header.codec)
     except UsageError as error:
         raise UnsupportedFeatureError(f"the file cannot be decoded here: {error}") from None
-    samples = codec.decode(chunks[Chunk.PAYLOAD], header, threads=threads)
+    options: dict[str, object] = {}
+    if generator is not None:
+        if header.codec not in codecs.WITH_GENERATORS:
+            raise UsageError(f"files of the codec {header.codec} have no generators, so not {generator!r} either")
+        options = {"generator": generator, "realism": realism}
+    samples = codec.decode(chunks[Chunk.PAYLOAD], header, threads=threads, **options)  # type: ignore[arg-type]
     if header.grayscale:
         samples = np.repeat(samples[..., None], 3, axis=2)
     pixels = samples.astype(np.float32)

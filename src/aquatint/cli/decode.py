@@ -18,6 +18,13 @@ def decode(
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse pictures of more pixels [default: 67108864].")
     ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="What paints the picture of a trained model: mse (its own), hific, illm, or a file."),
+    ] = None,
+    realism: Annotated[
+        float, typer.Option(min=0, max=1, help="From 0, the model's own picture, to 1, the generator's.")
+    ] = 1.0,
     no_overwrite: Annotated[bool, typer.Option("--no-overwrite", help="Fail if an output exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
@@ -33,6 +40,9 @@ def decode(
     if json and jobs[0].target == files.STANDARD:
         raise typer.BadParameter("--json and the picture cannot both go to standard output")
 
+    if realism != 1 and generator is None:
+        raise typer.BadParameter("--realism needs a --generator")
+
     # Or numpy starts a thread for every core, which takes longer than decoding a photograph and is of no use here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from aquatint import api, container
@@ -43,7 +53,9 @@ def decode(
         # A derived name is often that of the photograph which was encoded.
         files.check(job.target, overwrite=job.named and not no_overwrite)
         start = time.perf_counter()
-        picture = api.decode(files.read(job.source), threads=threads, max_pixels=limit)
+        picture = api.decode(
+            files.read(job.source), threads=threads, max_pixels=limit, generator=generator, realism=realism
+        )
         files.save(job.target, picture.write)
         seconds = time.perf_counter() - start
         if json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from aquatint.errors import UsageError
@@ -25,6 +26,9 @@ _MODULES = {
     "hyperprior": "aquatint.codecs.hyperprior",
     "transport": "aquatint.codecs.transport",
 }
+
+# Those whose `decode` also takes `generator` and `realism`, see `aquatint.decode`.
+WITH_GENERATORS = ("hyperprior",)
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,23 @@ class Report:
     """What an encode has measured about its payload.
 
     Attributes:
-        psnr: of the decoded picture (as a decoder rounds it) against the encoder's input, in dB; inf if they are equal.
+        measure_psnr: what `psnr` calls: decoding may be most of an encoder's time, and not everybody wants to know.
         estimated_bits: what the objective thought the payload costs.
         multiplications_per_pixel: cost of decoding.
         steps: optimisation steps taken (0 for codecs that are not fitted).
         lagrangian: the final weight of a bit per pixel against the distortion.
     """
 
-    psnr: float
+    measure_psnr: Callable[[], float]
     estimated_bits: float
     multiplications_per_pixel: float
     steps: int
     lagrangian: float
+
+    @cached_property
+    def psnr(self) -> float:
+        """Of the decoded picture (as a decoder rounds it) against the encoder's input, in dB; inf if they are equal."""
+        return self.measure_psnr()
 
 
 class Codec(Protocol):

@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from aquatint import __version__, api, codecs, image
+from aquatint.codecs import models
 from aquatint.codecs.target import Target
-from aquatint.errors import UsageError
+from aquatint.errors import DependencyError, UsageError
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,31 @@ class Coder(Protocol):
 
 @dataclass(frozen=True)
 class Aquatint:
-    """A codec of this package: `NAME[-TUNE][:eEFFORT]`, such as "overfitted:e4" or "overfitted-wd:e4"."""
+    """A codec of this package: `NAME[-TUNE][+GENERATOR][:eEFFORT]`, such as "overfitted-wd:e4" or "hyperprior+illm"."""
 
     codec: str = "overfitted"
     tune: str | None = None
     effort: int = 5
+    generator: str | None = None
 
     extension = ".aqt"
 
     @property
     def name(self) -> str:
-        return f"{self.codec}{f'-{self.tune}' if self.tune else ''}:e{self.effort}"
+        tune, generator = (f"{sign}{part}" if part else "" for sign, part in (("-", self.tune), ("+", self.generator)))
+        return f"{self.codec}{tune}{generator}:e{self.effort}"
 
     def describe(self) -> Mapping[str, object]:
         codecs.load(self.codec)
         self._options()
-        settings = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
+        settings: dict[str, object] = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
+        if self.generator is not None:
+            files = [file for file in models.installed() if file.card.get("generator") == self.generator]
+            if not files:
+                raise DependencyError(
+                    f"{self.name}: there is no generator {self.generator!r}; see 'aquatint models add'"
+                )
+            settings["generators"] = [file.hash.hex() for file in files]
         code = fingerprint("codecs/**/*.py", "perception/**/*.py", "models/*", "native.*")
         return {"version": f"aquatint {__version__} ({code})", "settings": settings}
 
@@ -105,7 +115,7 @@ class Aquatint:
         return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)
 
     def decode(self, data: bytes, *, threads: int) -> np.ndarray:
-        return api.decode(data, threads=threads).to_array()
+        return api.decode(data, threads=threads, generator=self.generator).to_array()
 
     def _options(self) -> dict[str, str]:
         if self.tune is None:
@@ -139,7 +149,9 @@ def _parse(name: str) -> Coder:
 
     if name in PEERS:
         return PEERS[name]
-    match = re.fullmatch(r"(?P<codec>[a-z]+)(-(?P<tune>[a-z0-9-]+))?(:e(?P<effort>[0-9]+))?", name)
+    match = re.fullmatch(
+        r"(?P<codec>[a-z]+)(-(?P<tune>[a-z0-9-]+))?(\+(?P<generator>[a-z0-9-]+))?(:e(?P<effort>[0-9]+))?", name
+    )
     try:
         codecs.load(match["codec"] if match else name)
     except UsageError as error:
@@ -148,4 +160,6 @@ def _parse(name: str) -> Coder:
     effort = int(match["effort"] or 5)
     if effort not in range(1, 11):
         raise UsageError(f"codec {name!r}: effort must be from 1 to 10, not {effort}")
-    return Aquatint(match["codec"], match["tune"], effort)
+    if match["generator"] and match["codec"] not in codecs.WITH_GENERATORS:
+        raise UsageError(f"codec {name!r}: {match['codec']} has no generators")
+    return Aquatint(match["codec"], match["tune"], effort, match["generator"])

@@ -24,11 +24,11 @@ from aquatint.evaluation.curves import Curve, CurveError, bd_rate
 from aquatint.training import loop
 from aquatint.training.data import Batch, Photograph, find_photographs
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import COMPACT, Posttrain, RateDistortion
+from aquatint.training.recipes import RATE_DISTORTION, Posttrain, RateDistortion
 from aquatint.training.run import trained
 
 CPU = torch.device("cpu")
-BASE = replace(COMPACT, architecture="compact-plain", rates="single", steps=4000)
+BASE = replace(RATE_DISTORTION["compact"], architecture="compact-plain", rates="single", steps=4000)
 POST = Posttrain(max_step=14.0, steps=500, batch=4, crop=160, learning_rate=5e-4, warmup=50, precision="bfloat16")
 # What differs from a plain post-training, one more a line; then other choices for a part of the whole.
 NOTHING = {"offset": "none", "hyper_step": False, "conditioned": False}

@@ -93,15 +93,17 @@ class Batch:
         pixels: of shape (B, 3, S, S) in [0, 1].
         places: numbers in [0, 1), evenly spread over all crops of a step: where in a range of rates each crop is.
         seeds: of the noise of each crop, of shape (B,).
+        step: which step of the training sees them, counted from 0.
     """
 
     pixels: Tensor
     places: Tensor
     seeds: Tensor
+    step: int
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; seeds stay, because noise is drawn where it is cheap to seed."""
-        return Batch(self.pixels.to(device, non_blocking=True), self.places.to(device), self.seeds)
+        return Batch(self.pixels.to(device, non_blocking=True), self.places.to(device), self.seeds, self.step)
 
     def noise(self, like: Tensor) -> Tensor:
         """Uniform noise from -1/2 to 1/2 of shape (B, ...); successive calls with the same batch differ.
@@ -119,7 +121,7 @@ class Batch:
         return self.__dict__["generators"]
 
 
-class Crops(Dataset[tuple[Tensor, float, int]]):
+class Crops(Dataset[tuple[Tensor, float, int, int]]):
     """Random crops of photographs, by number.
 
     Arguments:
@@ -145,8 +147,8 @@ class Crops(Dataset[tuple[Tensor, float, int]]):
         self.side, self.batch, self.seed = side, batch, seed
         self.smallest_scale, self.flip = smallest_scale, flip
 
-    def __getitem__(self, index: int) -> tuple[Tensor, float, int]:
-        """The crop of shape (3, S, S), its place, and the seed of its noise.
+    def __getitem__(self, index: int) -> tuple[Tensor, float, int, int]:
+        """The crop of shape (3, S, S), its place, the seed of its noise, and its step.
 
         Raises:
             ImageError: many photographs in a row are too small or cannot be read.
@@ -166,7 +168,7 @@ class Crops(Dataset[tuple[Tensor, float, int]]):
             if min(height, width) < self.side:
                 reason = f"{photograph} has {width}x{height} pixels, fewer than a crop of {self.side}x{self.side}"
                 continue
-            return torch.from_numpy(self._crop(pixels, chance)), place, noise_seed
+            return torch.from_numpy(self._crop(pixels, chance)), place, noise_seed, index // self.batch
         raise ImageError(f"{_MISSES} pictures in a row could not be used; the last one: {reason}")
 
     def _crop(self, pixels: np.ndarray, chance: np.random.Generator) -> np.ndarray:
@@ -222,6 +224,6 @@ def batches(
     yield from loader
 
 
-def _collate(items: Sequence[tuple[Tensor, float, int]]) -> Batch:
-    pixels, places, seeds = zip(*items, strict=True)
-    return Batch(torch.stack(pixels), torch.tensor(places, dtype=torch.float32), torch.tensor(seeds))
+def _collate(items: Sequence[tuple[Tensor, float, int, int]]) -> Batch:
+    pixels, places, seeds, steps = zip(*items, strict=True)
+    return Batch(torch.stack(pixels), torch.tensor(places, dtype=torch.float32), torch.tensor(seeds), steps[0])

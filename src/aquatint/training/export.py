@@ -6,29 +6,33 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL import features
 from safetensors.numpy import save
 
 from aquatint import api, image
+from aquatint.codecs.hyperprior import generators
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
+from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
 from aquatint.codecs.transport import model as transport
 from aquatint.codecs.transport.architecture import Transport
 from aquatint.codecs.transport.network import Network as TransportNetwork
 from aquatint.errors import ModelError, UsageError
-from aquatint.evaluation.metrics.fidelity import psnr
+from aquatint.evaluation.metrics.fidelity import SMALLEST_SIDE, ms_ssim, psnr
 from aquatint.training import checkpoint
 from aquatint.training.data import find_photographs
 
-_QUALITIES = (1, 20, 40, 60, 80, 100)  # of the measured curve
+_QUALITIES = (1, 15, 30, 45, 60, 80, 100)  # of the measured curve
 
 
 def export(
@@ -57,6 +61,10 @@ def export(
         raise UsageError(f"a model's file ends in {SUFFIX}, not {target.suffix!r}")
     state = checkpoint.load(source)
     kind = state["task"].get("kind")
+    if kind == "generator":
+        if pictures:
+            raise UsageError("a generator has no rates of its own to measure: they are those of its model")
+        return _export_generator(source, state, target, licence=licence, data=data)
     if kind not in ("hyperprior", "transport"):
         raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
     try:
@@ -95,6 +103,53 @@ def export(
     return model
 
 
+def _export_generator(source: Path, state: Mapping[str, Any], target: Path, *, licence: str, data: str) -> ModelFile:
+    task = state["task"]
+    try:
+        architecture = Architecture.from_json(task["architecture"])
+        network = synthesis(architecture)
+        network.load_state_dict(state["mean"])
+    except (KeyError, RuntimeError, UsageError) as error:
+        raise ModelError(f"{source} is not of a generator that this version has: {str(error)[:200]}") from None
+    content = generator_weights(network.eval(), task["name"], bytes.fromhex(task["encoder"]), architecture)
+    card = {
+        "name": target.stem,
+        "codec": "hyperprior",
+        "generator": task["name"],
+        "encoder": task["encoder"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "architecture": architecture.to_json(),
+        "recipe": state["recipe"],
+        "steps": state["step"],
+        "data": data,
+        "licence": licence,
+    }
+    _write(target, content)
+    _write(target.with_suffix(".json"), _as_json(card))
+    return ModelFile(target)
+
+
+def generator_weights(network: Transform, name: str, encoder: bytes, architecture: Architecture) -> bytes:
+    """The bytes of a generator's file; the same generator gives the same bytes.
+
+    Arguments:
+        network: a synthesis of the architecture, on the CPU.
+        name: by which it will be chosen.
+        encoder: hash of the model that it belongs to.
+        architecture: of which it is the synthesis.
+    """
+    about = {
+        "kind": "generator",
+        "format": generators.FORMAT,
+        "name": name,
+        "encoder": encoder.hex(),
+        "architecture": architecture.to_json(),
+    }
+    tensors = {key: np.ascontiguousarray(value) for key, value in sorted(generators.tensors(network).items())}
+    return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
+
+
 def weights(network: Network, largest_lambda: float) -> bytes:
     """The bytes of a model's file; the same network gives the same bytes.
 
@@ -118,33 +173,49 @@ def _file(about: Mapping[str, object], tensors: Mapping[str, np.ndarray]) -> byt
 
 
 def measured(model: str, codec: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
-    """Mean rate in bpp and PSNR in dB of whole files over pictures, of a model and of Pillow's JPEG and WebP."""
-    photographs = [image.read(photograph.open()) for photograph in find_photographs(pictures)]
+    """Rates of whole files in bpp, PSNR in dB and MS-SSIM of a model and of Pillow's coders, as means over pictures.
 
-    def own(photograph: image.Image, quality: int) -> tuple[float, float]:
-        encoded = api.compress(photograph, Target(quality=quality), codec=codec, model=model)
-        return encoded.bpp, encoded.report.psnr
+    MS-SSIM is left out if a picture is too small for it, and AVIF if this Pillow has none.
+    """
 
-    def classical(photograph: image.Image, quality: int, form: str, **options: object) -> tuple[float, float]:
-        samples = np.rint(photograph.pixels * 255).astype(np.uint8)
+    def samples(picture: image.Image) -> np.ndarray:
+        return np.rint(picture.pixels * 255).astype(np.uint8)
+
+    photographs = [samples(image.read(photograph.open())) for photograph in find_photographs(pictures)]
+    metrics = {"psnr": psnr}
+    if min(min(photograph.shape[:2]) for photograph in photographs) >= SMALLEST_SIDE:
+        metrics["ms_ssim"] = ms_ssim
+
+    def own(photograph: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
+        target = Target(quality=quality)
+        encoded = api.compress(image.from_array(photograph), target, codec=codec, model=model)
+        return len(encoded.data), samples(api.decode(encoded.data))
+
+    def classical(photograph: np.ndarray, quality: int, form: str, **options: object) -> tuple[int, np.ndarray]:
         file = io.BytesIO()
-        PILImage.fromarray(samples).save(file, form, quality=quality, **options)
-        decoded = np.asarray(PILImage.open(file).convert("RGB"))
-        return 8 * file.tell() / samples[..., 0].size, psnr(samples, decoded)
+        PILImage.fromarray(photograph).save(file, form, quality=quality, **options)
+        return file.tell(), np.asarray(PILImage.open(file).convert("RGB"))
 
     coders = {
         "model": (own, _QUALITIES),
         "jpeg": (partial(classical, form="JPEG", optimize=True, progressive=True), (5, 10, 20, 35, 50, 65, 80, 90)),
         "webp": (partial(classical, form="WEBP", method=6), (0, 5, 15, 30, 50, 70, 85, 95)),
     }
-    curves = {}
-    for name, (coder, qualities) in coders.items():
-        means = [np.mean([coder(photograph, quality) for photograph in photographs], 0) for quality in qualities]
-        curves[name] = [
-            {"quality": quality, "bpp": round(float(bpp), 4), "psnr": round(float(error), 3)}
-            for quality, (bpp, error) in zip(qualities, means, strict=True)
-        ]
-    return curves
+    if features.check("avif"):
+        coders["avif"] = partial(classical, form="AVIF", speed=4, subsampling="4:4:4"), (5, 15, 25, 40, 55, 70, 80)
+
+    def point(coder: Callable[[np.ndarray, int], tuple[int, np.ndarray]], quality: int) -> dict[str, float]:
+        found = []
+        for photograph in photographs:
+            size, decoded = coder(photograph, quality)
+            values = [metric(photograph, decoded) for metric in metrics.values()]
+            found.append([8 * size / photograph[..., 0].size, *values])
+        means = np.mean(found, 0)
+        return {"quality": quality} | {
+            name: round(float(x), 4) for name, x in zip(["bpp", *metrics], means, strict=True)
+        }
+
+    return {name: [point(coder, quality) for quality in qualities] for name, (coder, qualities) in coders.items()}
 
 
 def _as_json(card: Mapping[str, object]) -> bytes:

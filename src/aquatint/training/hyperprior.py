@@ -137,7 +137,7 @@ class HyperpriorTask:
 def _architecture(recipe: RateDistortion, base: Architecture | None) -> Architecture:
     if isinstance(recipe, Posttrain):
         if base is None:
-            raise UsageError("this recipe starts from a trained network: name its checkpoint with --base")
+            raise UsageError("this recipe starts from a trained network: name its checkpoint with --from")
         return replace(
             base,
             max_step=recipe.max_step,

@@ -106,7 +106,7 @@ class _Live:
 
     def update(self, step: int, kind: str, numbers: Mapping[str, float]) -> None:
         if kind == "validation":
-            self._validation = f" | validated {numbers['loss']:.4f}"
+            self._validation = f" | validated {next(iter(numbers.values())):.4f}"
             shown = ""
         else:
             shown = " ".join(f"{name} {value:.3f}" for name, value in list(numbers.items())[:4])

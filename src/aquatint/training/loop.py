@@ -97,8 +97,9 @@ def _checkpoint(run: _Run, validation: Batch, folder: Path, log: Log) -> None:
     found = run.task.validate(run.mean, validation)
     log.write(run.step, "validation", found)
     log.pictures(run.step, run.task.samples(run.mean, validation))
-    better = found["loss"] < run.best
-    run.best = min(run.best, found["loss"])
+    loss = found.get("loss", math.inf)
+    better = loss < run.best
+    run.best = min(run.best, loss)
     checkpoint.save(folder / checkpoint.LAST, run.state())
     if better:
         checkpoint.save(folder / checkpoint.BEST, run.state())
@@ -112,7 +113,7 @@ class _Run:
         self.step, self.best = 0, math.inf
         self.mean = copy.deepcopy(task.network).requires_grad_(False)
         self.optimisers = {
-            name: torch.optim.Adam(module.parameters(), recipe.learning_rate, (0.9, recipe.square_decay), fused=True)
+            name: torch.optim.Adam(module.parameters(), recipe.learning_rate, recipe.decays, fused=True)
             for name, module in task.phases.items()
         }
 
@@ -131,7 +132,7 @@ class _Run:
                 raise TrainingError(self._what_is_wrong(name, module, float(found["loss"])))
             nn.utils.clip_grads_with_norm_(module.parameters(), self.recipe.clip, norm)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * self.recipe.pace(name)
             optimiser.step()
             prefix = "" if len(self.task.phases) == 1 else f"{name}_"
             numbers |= {prefix + key: value for key, value in found.items()} | {f"{prefix}gradient": norm}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -43,6 +43,15 @@ class Recipe:
     checkpoint_every: int = 1000
     """Steps between two checkpoints, validations and sample pictures."""
 
+    @property
+    def decays(self) -> tuple[float, float]:
+        """Of Adam's running means of gradients and of their squares."""
+        return 0.9, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        """The learning rate of a phase as a multiple of `learning_rate`."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class RateDistortion(Recipe):
@@ -80,6 +89,77 @@ class Posttrain(RateDistortion):
 
 
 @dataclass(frozen=True)
+class Labels(Recipe):
+    """Trains a labeler, which tells a discriminator what kinds of patches there are."""
+
+    width: int = 64
+    """Channels of its networks where they are fewest."""
+    codes: int = 1024
+    """Labels."""
+    commitment: float = 0.25
+    """Weight of the distance of features from their codes, which keeps them near (van den Oord et al. 2017)."""
+    evenness: float = 0.5
+    """Weight of how far the use of codes is from an even one: rare kinds of patches are worth labels too."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS."""
+
+
+@dataclass(frozen=True)
+class TargetRate(Recipe):
+    """Trains a network for MSE and LPIPS at rates that are met, the stage before a discriminator."""
+
+    architecture: str = "hific"
+    """Name of the network, see `aquatint.codecs.hyperprior.architecture`."""
+    bpp: float = 0.14
+    """Wanted bits per pixel of every picture, at step 1."""
+    least_bpp: float = 0.14
+    """The same at the largest step; the same number for a network of one rate."""
+    below: float = 2**-4
+    """Weight of a bit per pixel where the target is met; HiFiC's code has 2^-6, its port and MS-ILLM this."""
+    easing: int = 50_000
+    """Steps in which the target is higher by 0.20 / 0.14 and bits cost half."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1; alex in both papers."""
+
+
+@dataclass(frozen=True)
+class Generative(Recipe):
+    """Trains a generator for the streams of a trained model."""
+
+    encoder: str = "compact"
+    """The model: its name, path or id on the Hugging Face hub."""
+    discriminator: Literal["none", "patchgan", "labels"] = "none"
+    """None; which patches are real (HiFiC); or which kind of real patch is this, or none (MS-ILLM)."""
+    discriminator_width: int = 32
+    """Channels where it has fewest of its usual ones: 64 for patchgan and 128 for labels in the papers."""
+    labeler: str = ""
+    """Run or checkpoint of the labeler, for labels."""
+    width: int = 0
+    """Channels of HiFiC's generator at stride 1, 60 in the paper; 0 for the structure of the model's own synthesis."""
+    blocks: int = 5
+    """Residual blocks of that generator; 9 in the paper."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]; 152 for HiFiC."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1; alex in both papers."""
+    adversarial: float = 0.0
+    """Weight of the generator's adversarial loss: 0.15 for HiFiC, 0.008 for MS-ILLM."""
+    discriminator_pace: float = 4.0
+    """The discriminator's learning rate over that of the generator; 1 for HiFiC, 4 for MS-ILLM."""
+    momentum: float = 0.5
+    """Of Adam, as usual with an adversary, whose gradients turn."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.momentum, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        return self.discriminator_pace if phase == "discriminator" else 1.0
+
+
+@dataclass(frozen=True)
 class TransportStage(Recipe):
     """Trains a network of the transport codec, one stage after the other; each starts from the one before."""
 
@@ -95,38 +175,21 @@ class TransportStage(Recipe):
     """Weight of the distance to codes; VQ-VAE's (van den Oord et al. 2017)."""
 
 
-# The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
-COMPACT = RateDistortion(
-    steps=10_000,
-    batch=4,  # with crops of 160 what a core does in a seventh of a second: many steps matter more than exact ones
-    crop=160,  # 2.5 hyper-latents; 256 would leave two crops a step
-    learning_rate=2e-3,  # the blocks are residual: many times the rate for GDN; 4e-3 diverges
-    warmup=200,
-    square_decay=0.98,  # gradients fall by a factor of 10 in the first hundred steps
-    smallest_scale=0.5,
-    precision="bfloat16",
-    architecture="compact",
-    largest_lambda=0.06,  # 1 bpp or so; over 14^2 it is 0.0003, 0.05 bpp
-    rates="random",
-)
-
-
-def _stage(stage: Literal["autoencoder", "noise", "transport"], steps: int) -> TransportStage:
-    return TransportStage(
-        steps=steps,
-        batch=8,  # 800 vectors a step, three for each code
-        crop=160,
-        learning_rate=1e-3,
+RATE_DISTORTION: dict[str, RateDistortion] = {
+    # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
+    "compact": RateDistortion(
+        steps=10_000,
+        batch=4,  # with crops of 160 what a core does in a seventh of a second: many steps matter more than exact ones
+        crop=160,  # 2.5 hyper-latents; 256 would leave two crops a step
+        learning_rate=2e-3,  # the blocks are residual: many times the rate for GDN; 4e-3 diverges
         warmup=200,
-        square_decay=0.98,
+        square_decay=0.98,  # gradients fall by a factor of 10 in the first hundred steps
         smallest_scale=0.5,
         precision="bfloat16",
-        stage=stage,
-    )
-
-
-RECIPES: dict[str, RateDistortion | TransportStage] = {
-    "compact": COMPACT,
+        architecture="compact",
+        largest_lambda=0.06,  # 1 bpp or so; over 14^2 it is 0.0003, 0.05 bpp
+        rates="random",
+    ),
     "factorized": RateDistortion(steps=1_000_000, architecture="factorized"),
     "scale-hyperprior": RateDistortion(steps=1_000_000, architecture="scale-hyperprior"),
     "mean-scale": RateDistortion(steps=1_000_000, architecture="mean-scale"),
@@ -136,8 +199,49 @@ RECIPES: dict[str, RateDistortion | TransportStage] = {
         learning_rate=5e-5,  # half of the base training's: weights are good for one rate already
         warmup=100,
     ),
-    # The transport codec in its stages. Learning rates are those of the compact network, which has the same blocks.
-    "transport-autoencoder": _stage("autoencoder", 2000),
-    "transport-noise": _stage("noise", 2000),
-    "transport": _stage("transport", 20_000),
+}
+
+# Crops of 128 are two places of the coarsest level of the discriminator of labels, and fit a processor.
+_SMALL = Generative(
+    steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
+)
+
+# Learning rates are those of the compact network, which has the same blocks.
+_TRANSPORT = TransportStage(
+    steps=2000,
+    batch=8,  # 800 vectors a step, three for each code
+    crop=160,
+    learning_rate=1e-3,
+    warmup=200,
+    square_decay=0.98,
+    smallest_scale=0.5,
+    precision="bfloat16",
+)
+
+RECIPES: dict[str, Recipe] = {
+    **RATE_DISTORTION,
+    "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
+    "perceptual": replace(_SMALL, momentum=0.9, square_decay=0.99, learning_rate=5e-4),
+    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, discriminator_pace=1.0),
+    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008),
+    # The networks of the paper; how they were trained is not public. Square decay and evenness are ours.
+    "labeler": Labels(steps=300_000, batch=16, learning_rate=1e-4, square_decay=0.99, smallest_scale=0.5),
+    # For a processor.
+    "labeler-small": Labels(
+        steps=1500,
+        batch=6,
+        crop=128,  # two of the discriminator's coarsest places
+        learning_rate=2e-3,
+        warmup=100,
+        square_decay=0.98,
+        smallest_scale=0.5,
+        ema=0.99,
+        precision="bfloat16",
+        width=16,
+        codes=256,  # each is met 6 times a step
+    ),
+    # The transport codec in its stages.
+    "transport-autoencoder": replace(_TRANSPORT, stage="autoencoder"),
+    "transport-noise": replace(_TRANSPORT, stage="noise"),
+    "transport": replace(_TRANSPORT, steps=20_000),
 }

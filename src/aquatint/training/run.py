@@ -15,14 +15,17 @@ from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.transport.architecture import Transport
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
+from aquatint.training.adversarial.generative import GenerativeTask
+from aquatint.training.adversarial.labeling import LabelerTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, RateDistortion, TransportStage
+from aquatint.training.recipes import RECIPES, Generative, Labels, RateDistortion, Recipe, TargetRate, TransportStage
+from aquatint.training.target_rate import TargetRateTask
 from aquatint.training.task import Task
 from aquatint.training.transport import TransportTask
 
-AnyRecipe = TypeVar("AnyRecipe", bound=RateDistortion | TransportStage)
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,24 @@ def main(name: str, arguments: Sequence[str]) -> None:
         )
 
 
-def _task(recipe: RateDistortion | TransportStage, device: torch.device, base: Path | None) -> Task:
+def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
+    """What a recipe trains, from the checkpoint `base` if it is not None."""
+    if isinstance(recipe, RateDistortion):
+        return HyperpriorTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, TargetRate):
+        return TargetRateTask(recipe, device, None if base is None else trained(base))
+    if isinstance(recipe, Generative):
+        return GenerativeTask(recipe, device, base)
+    if isinstance(recipe, Labels):
+        if base is not None:
+            raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
+        return LabelerTask(recipe, device)
     if isinstance(recipe, TransportStage):
         return TransportTask(recipe, device, None if base is None else trained_transport(base))
-    return HyperpriorTask(recipe, device, None if base is None else trained(base))
+    raise TypeError(f"there is no task for {type(recipe).__name__}")
 
 
-def _parsed(
-    name: str, recipe: RateDistortion | TransportStage, arguments: Sequence[str]
-) -> tuple[Options, RateDistortion | TransportStage]:
+def _parsed(name: str, recipe: Recipe, arguments: Sequence[str]) -> tuple[Options, Recipe]:
     missing = Options(data=tyro.MISSING, out=tyro.MISSING)  # type: ignore[arg-type]
     command = tyro.cli(
         _Command[type(recipe)],  # type: ignore[misc]

@@ -34,7 +34,11 @@ class Task(Protocol):
         ...
 
     def validate(self, network: nn.Module, batch: Batch) -> dict[str, float]:
-        """Numbers for the log about a network like `network`, among them "loss", which should be low."""
+        """Numbers for the log about a network like `network`.
+
+        The best checkpoint is that of the lowest "loss"; without one, which an adversary leaves without meaning, there
+        is the last checkpoint alone.
+        """
         ...
 
     def samples(self, network: nn.Module, batch: Batch) -> Sequence[Tensor]:

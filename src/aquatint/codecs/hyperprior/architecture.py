@@ -7,7 +7,7 @@ from typing import Any
 
 from aquatint.errors import UsageError
 
-TRANSFORMS = ("gdn", "residual")
+TRANSFORMS = ("gdn", "residual", "hific")
 ENTROPY_MODELS = ("factorized", "scale", "mean-scale", "autoregressive", "channelwise")
 LATENT_STRIDE = 16  # pixels a latent, in each direction
 HYPER_STRIDE = 4  # latents a hyper-latent
@@ -19,8 +19,10 @@ class Architecture:
 
     Attributes:
         transform: "gdn", four 5x5 convolutions with generalised divisive normalisation (Ballé et al. 2018,
-            arXiv 1802.01436); or "residual", bottleneck blocks at strides 4, 8 and 16.
-        channels: width of the transform, one number for "gdn" and one for each of the strides 4 and 8 for "residual".
+            arXiv 1802.01436); "residual", bottleneck blocks at strides 4, 8 and 16; or "hific", normalisation over
+            channels and residual blocks at stride 16 (Mentzer et al. 2020, arXiv 2006.09965).
+        channels: width of the transform, one number for "gdn", one for each of the strides 4 and 8 for "residual", and
+            that at stride 1 for "hific", which doubles with each stride.
         latents: channels of the latents y, which have one sixteenth of the picture's rows and columns.
         hyper: channels of the hyper-latents z; 0 for an entropy model without.
         entropy: "factorized" (y has a learned density a channel); "scale" (z gives scales); "mean-scale" (z gives means
@@ -31,6 +33,7 @@ class Architecture:
         conditioned: gains of the channels of both transforms follow the step, and the hyper-synthesis sees it.
         hyper_step: the hyper-latents have a learned quantisation step that follows that of the latents.
         offset: decoded residuals move towards their bin's centroid: "none", "mlp" or "centroid" (see `offsets`).
+        blocks: residual blocks of a "hific" synthesis, else 0.
 
     Raises:
         UsageError: the parts do not fit together.
@@ -46,6 +49,7 @@ class Architecture:
     conditioned: bool = False
     hyper_step: bool = False
     offset: str = "none"
+    blocks: int = 0
 
     def __post_init__(self) -> None:
         def check(valid: bool, message: str) -> None:
@@ -54,12 +58,16 @@ class Architecture:
 
         check(self.transform in TRANSFORMS, f"transform {self.transform!r} is not one of {', '.join(TRANSFORMS)}")
         check(self.entropy in ENTROPY_MODELS, f"entropy model {self.entropy!r} is not one of {ENTROPY_MODELS}")
-        wanted = {"gdn": 1, "residual": 2}[self.transform]
+        wanted = {"gdn": 1, "residual": 2, "hific": 1}[self.transform]
         check(
             len(self.channels) == wanted, f"a {self.transform} transform has {wanted} widths, not {len(self.channels)}"
         )
         for name, width in (("latents", self.latents), *(("channels", width) for width in self.channels)):
             check(1 <= width <= 1024, f"{name} must be from 1 to 1024, not {width}")
+        if self.transform == "hific":
+            check(1 <= self.blocks <= 32, f"blocks must be from 1 to 32, not {self.blocks}")
+        else:
+            check(self.blocks == 0, f"a {self.transform} transform has no number of blocks, not {self.blocks}")
         if self.entropy == "factorized":
             check(self.hyper == 0, f"a factorized entropy model has no hyper-latents, not {self.hyper} channels")
             check(not self.hyper_step, "a factorized entropy model has no hyper-latents whose step could be learned")
@@ -74,8 +82,8 @@ class Architecture:
         check(self.offset in ("none", "mlp", "centroid"), f"offset {self.offset!r} is not none, mlp or centroid")
 
     def to_json(self) -> dict[str, object]:
-        """The attributes as values that JSON has."""
-        return asdict(self)
+        """The attributes as values that JSON has; `blocks` only where there are any, as older files have it."""
+        return {name: value for name, value in asdict(self).items() if name != "blocks" or value}
 
     @classmethod
     def from_json(cls, values: object) -> Architecture:
@@ -101,6 +109,8 @@ ARCHITECTURES = {
     "scale-hyperprior": Architecture("gdn", (128,), 192, 128, "scale"),
     "mean-scale": Architecture("gdn", (128,), 192, 128, "mean-scale"),
     "autoregressive": Architecture("gdn", (192,), 192, 192, "autoregressive"),
+    # HiFiC's, in its full size, at one rate: 181 million parameters.
+    "hific": Architecture("hific", (60,), 220, 320, "mean-scale", blocks=9),
     # Made for processors: few channels where there are many pixels, most weights at stride 16; one network for all
     # rates from 0.05 to 1 bit per pixel.
     "compact": Architecture(

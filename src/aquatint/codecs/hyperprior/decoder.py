@@ -12,21 +12,24 @@ from aquatint import native
 from aquatint.codecs import models
 from aquatint.codecs.hyperprior.architecture import HYPER_STRIDE, LATENT_STRIDE
 from aquatint.codecs.hyperprior.coding import Passes, Reader, scale_logarithm
+from aquatint.codecs.hyperprior.generators import OWN, synthesis_for
 from aquatint.codecs.hyperprior.integers import ONE
 from aquatint.codecs.hyperprior.model import Model, load
+from aquatint.codecs.hyperprior.network import painted
 from aquatint.codecs.hyperprior.offsets import reconstruct
-from aquatint.codecs.hyperprior.transforms import UNIT
+from aquatint.codecs.hyperprior.transforms import UNIT, Transform
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
 
 
-def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:
-    """Decodes a payload, see `aquatint.codecs.Codec.decode`."""
+def decode(payload: bytes, header: Header, *, threads: int, generator: str = OWN, realism: float = 1.0) -> np.ndarray:
+    """Decodes a payload, see `aquatint.codecs.Codec.decode`; with a generator, see `generators.synthesis_for`."""
     model = _model(header)
+    synthesis = synthesis_for(model, generator, realism)
     level, stream = _opened(payload, model)
     latents = _read(model, level, stream, grid(header.height, header.width))
     with torch_threads(threads):
-        pixels = synthesised(model, level, latents, header.height, header.width)
+        pixels = synthesised(model, level, latents, header.height, header.width, synthesis)
     return samples(pixels, header.depth, header.grayscale)
 
 
@@ -56,12 +59,14 @@ def hyper_grid(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // HYPER_STRIDE), -(-size[1] // HYPER_STRIDE)
 
 
-def synthesised(model: Model, level: int, latents: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels of decoded latents, float32 of shape (H, W, 3), not clipped."""
+def synthesised(
+    model: Model, level: int, latents: np.ndarray, height: int, width: int, synthesis: Transform | None = None
+) -> np.ndarray:
+    """Pixels of decoded latents by a synthesis, the model's own if it is None: float32 (H, W, 3), not clipped."""
     step = torch.tensor([model.step(level)], dtype=torch.float32)
     with torch.inference_mode():
         y = torch.from_numpy(latents[None].astype(np.float32)).to(memory_format=torch.channels_last)
-        pixels = model.network.pixels(y, model.network.rate(step))
+        pixels = painted(synthesis or model.network.synthesis, y, model.network.rate(step))
     return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy()
 
 

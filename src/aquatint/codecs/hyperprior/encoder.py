@@ -80,13 +80,18 @@ def encode(
             return found
 
         best = _search(loaded, target, attempt, overhead, height * width)
-        decoded = synthesised(loaded, best.level, best.latents, height, width)
-    most = 2**depth - 1
-    shown = samples(decoded, depth, grayscale).astype(np.float64) / most
-    wanted = samples(pixels, depth, grayscale).astype(np.float64) / most
-    error = float(((shown - wanted) ** 2).mean())
+
+    def psnr() -> float:
+        with torch_threads(threads):
+            decoded = synthesised(loaded, best.level, best.latents, height, width)
+        most = 2**depth - 1
+        shown = samples(decoded, depth, grayscale).astype(np.float64) / most
+        wanted = samples(pixels, depth, grayscale).astype(np.float64) / most
+        error = float(((shown - wanted) ** 2).mean())
+        return math.inf if error == 0 else -10 * math.log10(error)
+
     return best.payload, Report(
-        psnr=math.inf if error == 0 else -10 * math.log10(error),
+        measure_psnr=psnr,
         estimated_bits=best.bits,
         multiplications_per_pixel=loaded.multiplications_per_pixel,
         steps=0,

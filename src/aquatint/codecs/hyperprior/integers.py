@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from torch import nn
@@ -58,27 +60,59 @@ class Convolution:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """From (I, H, W) to (O, spread H, spread W); outside are zeros."""
-        channels, height, width = x.shape
-        if self.spread > 1:
-            wide = np.zeros((channels, height * self.spread, width * self.spread))
-            wide[:, :: self.spread, :: self.spread] = x
-            x, height, width = wide, wide.shape[1], wide.shape[2]
-        out = np.empty((len(self.bias), height, width))
+        _, height, width = x.shape
+        out = np.empty((len(self.bias), height * self.spread, width * self.spread))
         margin = self.side // 2
-        padded = np.pad(x, ((0, 0), (margin, margin), (margin, margin))) if margin else x
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
+        padded = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
         band = max(1, _BAND // width)
-        for top in range(0, height, band):
-            columns = windows[:, top : top + band].transpose(0, 3, 4, 1, 2).reshape(self.weight.shape[1], -1)
-            out[:, top : top + band] = self.of_columns(columns).reshape(len(out), -1, width)
+        for (row, column), taps in self._phases.items():
+            first_row, first_column = (margin - (margin - place) // self.spread for place in (row, column))
+            windows = np.lib.stride_tricks.sliding_window_view(padded, taps.shape[2:], axis=(1, 2))
+            windows = windows[:, first_row:, first_column : first_column + width]
+            weight = taps.reshape(len(out), -1)
+            phase = out[:, row :: self.spread, column :: self.spread]
+            for top in range(0, height, band):
+                here = windows[:, top : min(top + band, height)].transpose(0, 3, 4, 1, 2)
+                sums = self._rounded(weight @ here.reshape(weight.shape[1], -1))
+                phase[:, top : top + band] = sums.reshape(len(out), -1, width)
         return out
+
+    @cached_property
+    def _phases(self) -> dict[tuple[int, int], np.ndarray]:
+        """For each place of outputs relative to inputs, the taps that fall on inputs and not on zeros between them."""
+        kernel = self.weight.reshape(len(self.bias), -1, self.side, self.side)
+        margin = self.side // 2
+        first = [(margin - place) % self.spread for place in range(self.spread)]
+        return {
+            (row, column): np.ascontiguousarray(kernel[:, :, first[row] :: self.spread, first[column] :: self.spread])
+            for row, column in product(range(self.spread), repeat=2)
+        }
 
     def of_columns(self, columns: np.ndarray) -> np.ndarray:
         """The outputs (O, n) of n places whose windows are the columns (I k k, n)."""
-        sums = self.weight @ columns
+        return self._rounded((columns.T @ self._transposed).T)
+
+    @cached_property
+    def _transposed(self) -> np.ndarray:
+        """Weights in the order in which a matrix of few columns is multiplied half again as fast."""
+        return np.ascontiguousarray(self.weight.T)
+
+    def _rounded(self, sums: np.ndarray) -> np.ndarray:
         sums += self.bias[:, None] + (1 << self.exponent) / 2
         np.floor(sums * 0.5**self.exponent, out=sums)
         return np.clip(sums, -LIMIT, LIMIT, out=sums)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Convolutions of equal parts of the channels, side by side."""
+
+    parts: Sequence[Convolution]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """From (I, H, W) to (O, spread H, spread W)."""
+        inputs = np.split(x, len(self.parts))
+        return np.concatenate([part(own) for part, own in zip(self.parts, inputs, strict=True)])
 
 
 class IntegerNetwork:
@@ -93,7 +127,7 @@ class IntegerNetwork:
     """
 
     def __init__(self, structure: nn.Sequential | Sequence[nn.Module], weights: Mapping[str, np.ndarray]) -> None:
-        self.layers: list[Convolution | nn.Module] = []
+        self.layers: list[Convolution | Grouped | nn.Module] = []
         for index, layer in enumerate(structure):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 self.layers.append(_convolution(layer, str(index), weights))
@@ -105,7 +139,7 @@ class IntegerNetwork:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluates the network on integers of shape (C, H, W)."""
         for layer in self.layers:
-            if isinstance(layer, Convolution):
+            if isinstance(layer, Convolution | Grouped):
                 x = layer(x)
             elif isinstance(layer, nn.PixelShuffle):
                 x = _shuffled(x, layer.upscale_factor)
@@ -115,7 +149,9 @@ class IntegerNetwork:
 
     def of_columns(self, columns: np.ndarray) -> np.ndarray:
         """Evaluates a network of 1x1 convolutions at n places, of shape (C, n)."""
-        return self(columns[:, None, :])[:, 0]
+        for layer in self.layers:
+            columns = layer.of_columns(columns) if isinstance(layer, Convolution) else np.maximum(columns, 0)
+        return columns
 
 
 def quantised(structure: nn.Sequential | Sequence[nn.Module]) -> dict[str, np.ndarray]:
@@ -139,7 +175,9 @@ def quantised(structure: nn.Sequential | Sequence[nn.Module]) -> dict[str, np.nd
     return found
 
 
-def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapping[str, np.ndarray]) -> Convolution:
+def _convolution(
+    layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapping[str, np.ndarray]
+) -> Convolution | Grouped:
     try:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
         (exponent,) = weights[f"{name}.exponent"].tolist()
@@ -150,14 +188,17 @@ def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, name: str, weights: Mapp
         raise CorruptStreamError(f"integer weights of layer {name} have shapes {weight.shape}, {bias.shape}")
     if not 0 <= exponent <= _MOST_EXPONENT:
         raise CorruptStreamError(f"the exponent of layer {name} is {exponent}, outside 0 to {_MOST_EXPONENT}")
-    spread = 1
-    if isinstance(layer, nn.ConvTranspose2d):
-        # A transposed convolution is one with a mirrored kernel between zeros.
-        weight, spread = np.flip(weight, (2, 3)).transpose(1, 0, 2, 3), layer.stride[0]
-    matrix = weight.reshape(len(bias), -1).astype(np.float64)
-    if matrix.shape[1] > _MOST_TERMS:
-        raise CorruptStreamError(f"layer {name} sums {matrix.shape[1]} terms; the limit is {_MOST_TERMS}")
-    return Convolution(matrix, bias.astype(np.float64), layer.kernel_size[0], exponent, spread)
+    terms = layer.in_channels // layer.groups * layer.kernel_size[0] ** 2
+    if terms > _MOST_TERMS:
+        raise CorruptStreamError(f"layer {name} sums {terms} terms; the limit is {_MOST_TERMS}")
+    spread, parts = 1, []
+    for own, own_bias in zip(np.split(weight, layer.groups), np.split(bias, layer.groups), strict=True):
+        if isinstance(layer, nn.ConvTranspose2d):
+            # A transposed convolution is one with a mirrored kernel between zeros.
+            own, spread = np.flip(own, (2, 3)).transpose(1, 0, 2, 3), layer.stride[0]
+        matrix = own.reshape(len(own_bias), -1).astype(np.float64)
+        parts.append(Convolution(matrix, own_bias.astype(np.float64), layer.kernel_size[0], exponent, spread))
+    return Grouped(parts) if layer.groups > 1 else parts[0]
 
 
 def _shuffled(x: np.ndarray, factor: int) -> np.ndarray:

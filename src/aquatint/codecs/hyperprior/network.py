@@ -88,7 +88,7 @@ class Network(nn.Module):
             self.hyper_analysis = hyper_analysis(architecture)
             self.hyper_synthesis = hyper_synthesis(architecture)
             self.context = context(architecture)
-        self.hyper_step = HyperStep() if architecture.hyper_step else None
+        self.hyper_step: nn.Module | None = HyperStep() if architecture.hyper_step else None
         offsets = {"mlp": LearnedOffset, "centroid": CentroidOffset}
         self.offset = offsets[architecture.offset]() if architecture.offset != "none" else None
 
@@ -102,12 +102,15 @@ class Network(nn.Module):
         """
         rate = self.rate(step)
         latents = self.latents(pixels, rate)
-        with full_precision(pixels):  # a latent and its mean are large, their difference small
-            decoded, latent_bits, hyper_bits = self._coded(latents, step, noise)
+        decoded, latent_bits, hyper_bits = self.code(latents, step, noise)
         return Coded(self.pixels(decoded, rate), latent_bits, hyper_bits)
 
-    def _coded(self, latents: Tensor, step: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoded latents, their bits, and those of the hyper-latents."""
+    def code(self, latents: Tensor, step: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoded latents, their bits, and those of the hyper-latents; step and noise are those of `forward`."""
+        with full_precision(latents):  # a latent and its mean are large, their difference small
+            return self._code(latents, step, noise)
+
+    def _code(self, latents: Tensor, step: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor, Tensor]:
         width = step[:, None, None, None] * UNIT
         if not self.architecture.hyper:
             rounded = round_through(latents / width) * width
@@ -148,7 +151,7 @@ class Network(nn.Module):
 
     def pixels(self, latents: Tensor, rate: Tensor | None) -> Tensor:
         """Pixels (B, 3, 16 h, 16 w) of decoded latents (B, M, h, w)."""
-        return self.synthesis(latents / RANGE, rate) + 0.5
+        return painted(self.synthesis, latents, rate)
 
     def hyper_latents(self, latents: Tensor) -> Tensor:
         """Hyper-latents of latents, whose sides are first brought to multiples of 4 by repeating the last ones."""
@@ -162,3 +165,8 @@ class Network(nn.Module):
             place = 1 - torch.log(step) / math.log(self.architecture.max_step)
             hyper = torch.cat([hyper, place[:, None, None, None].expand(-1, 1, *hyper.shape[2:])], 1)
         return self.hyper_synthesis(hyper)[:, :, : size[0], : size[1]]
+
+
+def painted(synthesis: nn.Module, latents: Tensor, rate: Tensor | None) -> Tensor:
+    """Pixels (B, 3, 16 h, 16 w) that a synthesis makes of decoded latents (B, M, h, w)."""
+    return synthesis(latents / RANGE, rate) + 0.5

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
-from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, RateGain
+from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, ChannelNorm, RateGain
 
 UNIT = 1 / 16  # what a step of 1 is in latents: then entropy networks, too, see and give numbers that are not large
 # Of the orthonormal basis that residual transforms start from: a step of 1 is then one of 20 / 255 in the basis. With
@@ -25,8 +27,8 @@ def _down(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
 
 
-def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+def _up(inputs: int, outputs: int, *, groups: int = 1) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, groups=groups)
 
 
 class Transform(nn.Module):
@@ -60,6 +62,26 @@ class Transform(nn.Module):
             return _with_gain(x, last_gain, rate)
 
 
+class BlockSynthesis(nn.ConvTranspose2d):
+    """A transposed convolution whose kernels do not overlap, as the product of matrices that it is."""
+
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+        blocks = functional.conv2d(input, self.weight.flatten(1).T[..., None, None])
+        return functional.pixel_shuffle(blocks, self.stride[0])
+
+
+class PixelSynthesis(nn.ConvTranspose2d):
+    """What `_up` gives, for few outputs: as four convolutions of 3x3, one for each place of outputs; half the time."""
+
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+        taps = torch.tensor([[4, 2, 0], [5, 3, 1]], device=input.device)  # for even places and for odd ones; 5 is 0
+        kernels = functional.pad(self.weight, (0, 1, 0, 1))[:, :, taps][..., taps]
+        kernels = kernels.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+        assert self.bias is not None
+        places = functional.conv2d(input, kernels, self.bias.repeat_interleave(4), padding=1)
+        return functional.pixel_shuffle(places, 2)
+
+
 def full_precision(x: Tensor) -> torch.autocast:
     """A context without autocast on the device of a tensor; shapes without storage count as on the processor."""
     return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
@@ -79,6 +101,12 @@ def analysis(architecture: Architecture) -> Transform:
         convolutions = [_down(inputs, outputs) for inputs, outputs in zip([3, n, n, n], widths, strict=True)]
         stages: list[nn.Module] = [nn.Sequential(layer, GDN(n)) for layer in convolutions[:3]]
         stages.append(convolutions[3])
+    elif architecture.transform == "hific":
+        widths = _doubling(architecture)
+        first = nn.Sequential(nn.Conv2d(3, widths[0], 7, padding=3), ChannelNorm(widths[0]), nn.ReLU())
+        stages = [first, *(_halving(inputs, outputs) for inputs, outputs in pairwise(widths))]
+        stages.append(nn.Conv2d(widths[-1], latents, 3, padding=1))
+        widths = [*widths, latents]
     else:
         fine, middle = architecture.channels
         widths = [0, fine, middle, latents]
@@ -113,7 +141,13 @@ def synthesis(architecture: Architecture) -> Transform:
         (n,) = architecture.channels
         widths = [n, n, n, 0]
         stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
-        stages.append(_up(n, 3))
+        stages.append(PixelSynthesis(n, 3, 5, stride=2, padding=2, output_padding=1))
+    elif architecture.transform == "hific":
+        rising = _doubling(architecture)[::-1]
+        stages = [_Trunk(latents, rising[0], architecture.blocks)]
+        stages += [_doubled(inputs, outputs) for inputs, outputs in pairwise(rising)]
+        stages.append(nn.Conv2d(rising[-1], 3, 7, padding=3))
+        widths = [*rising, 0]
     else:
         fine, middle = architecture.channels
         widths = [latents, latents, middle, fine, 0]
@@ -129,7 +163,7 @@ def synthesis(architecture: Architecture) -> Transform:
             nn.Sequential(nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)),
             nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
         ]
-        linear = nn.ConvTranspose2d(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
+        linear = BlockSynthesis(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
         linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
         linear.requires_grad_(False)
     return Transform(stages, [width * architecture.conditioned for width in widths], linear)
@@ -171,10 +205,51 @@ def hyper_synthesis(architecture: Architecture) -> nn.Sequential:
             nn.Conv2d(width, outputs, 1),
             nn.ReLU(),
         )
+    if architecture.transform == "hific":  # one network for scales and one for means, side by side
+        return nn.Sequential(
+            *(_up(inputs, 2 * hyper), nn.ReLU(), _up(2 * hyper, 2 * hyper, groups=2), nn.ReLU()),
+            nn.Conv2d(2 * hyper, outputs, 3, padding=1, groups=2),
+        )
     middle = 3 * latents // 2
     return nn.Sequential(
         _up(inputs, latents), nn.ReLU(), _up(latents, middle), nn.ReLU(), nn.Conv2d(middle, outputs, 3, padding=1)
     )
+
+
+def _doubling(architecture: Architecture) -> list[int]:
+    """Widths of a "hific" transform at strides 1, 2, 4, 8 and 16."""
+    (width,) = architecture.channels
+    return [width << k for k in range(5)]
+
+
+def _halving(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), ChannelNorm(outputs), nn.ReLU())
+
+
+def _doubled(inputs: int, outputs: int) -> nn.Sequential:
+    layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    return nn.Sequential(layer, ChannelNorm(outputs), nn.ReLU())
+
+
+class _Trunk(nn.Module):
+    """HiFiC's generator at stride 16: residual blocks of two convolutions, and a connection around all of them."""
+
+    def __init__(self, latents: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(ChannelNorm(latents), nn.Conv2d(latents, width, 3, padding=1), ChannelNorm(width))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width), nn.ReLU()),
+                *(nn.Conv2d(width, width, 3, padding=1), ChannelNorm(width)),
+            )
+            for _ in range(blocks)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = first = self.enter(latents)
+        for block in self.blocks:
+            x = x + block(x)
+        return x + first
 
 
 def feature_channels(architecture: Architecture) -> int:

@@ -92,9 +92,14 @@ def encode(
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width)
-        mse = error(best)
+
+    def psnr() -> float:
+        with torch_threads(threads):
+            mse = error(best)
+        return math.inf if mse == 0 else -10 * math.log10(mse)
+
     return best.payload, Report(
-        psnr=math.inf if mse == 0 else -10 * math.log10(mse),
+        measure_psnr=psnr,
         estimated_bits=best.bits,
         multiplications_per_pixel=loaded.multiplications_per_pixel,
         steps=0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aquatint.errors import DependencyError, ImageError, UsageError
-from aquatint.evaluation.metrics import fidelity, frechet, ssimulacra
+from aquatint.evaluation.metrics import fidelity, frechet, manifold, ssimulacra
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,19 @@ def _catalogue() -> dict[str, Metric]:
         )
     metrics.append(Metric("dists", "DISTS", False, _learned("dists"), packages=torch, weights=("vgg16", "dists")))
     for suffix, (network, title) in networks.items():
-        for name, label, function in (
-            ("fid", "Frechet distance", frechet.frechet_distance),
-            ("kid", "kernel distance", frechet.kernel_distance),
+        for name, label, higher_is_better, function in (
+            ("fid", "Frechet distance", False, frechet.frechet_distance),
+            ("kid", "kernel distance", False, frechet.kernel_distance),
+            ("precision", "precision", True, manifold.precision),
+            ("recall", "recall", True, manifold.recall),
+            ("density", "density", True, manifold.density),
+            ("coverage", "coverage", True, manifold.coverage),
         ):
             metrics.append(
                 Metric(
                     name + suffix,
                     f"{label} of patches ({title})",
-                    False,
+                    higher_is_better,
                     function,
                     network=network,
                     packages=torch,

@@ -1,0 +1,497 @@
+"""Generators: training behind a frozen encoder, their files, and decoding with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tyro")
+pytest.importorskip("safetensors")
+
+from hyperprior_models import FAMILY, LARGEST_LAMBDA, trained  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import aquatint  # noqa: E402
+from aquatint import cli, container  # noqa: E402
+from aquatint.codecs import models  # noqa: E402
+from aquatint.codecs.hyperprior import decoder, generators  # noqa: E402
+from aquatint.codecs.hyperprior.architecture import ARCHITECTURES  # noqa: E402
+from aquatint.codecs.hyperprior.model import load  # noqa: E402
+from aquatint.codecs.hyperprior.network import RANGE  # noqa: E402
+from aquatint.codecs.hyperprior.thawed import FrozenEncoder  # noqa: E402
+from aquatint.codecs.hyperprior.transforms import synthesis  # noqa: E402
+from aquatint.codecs.models import ModelFile  # noqa: E402
+from aquatint.errors import (  # noqa: E402
+    DependencyError,
+    MissingModelError,
+    ModelError,
+    ModelMismatchError,
+    TrainingError,
+    UsageError,
+)
+from aquatint.evaluation.coders import parse  # noqa: E402
+from aquatint.perception.lpips import LPIPS  # noqa: E402
+from aquatint.training import checkpoint, loop, target_rate  # noqa: E402
+from aquatint.training.adversarial import generative, labeling  # noqa: E402
+from aquatint.training.adversarial.generative import GenerativeTask  # noqa: E402
+from aquatint.training.adversarial.labeling import LabelerTask  # noqa: E402
+from aquatint.training.data import Batch, Photograph, batches, find_photographs  # noqa: E402
+from aquatint.training.distributed import Processes  # noqa: E402
+from aquatint.training.export import export, generator_weights, weights  # noqa: E402
+from aquatint.training.log import LOG  # noqa: E402
+from aquatint.training.rate_control import rate_weights  # noqa: E402
+from aquatint.training.recipes import RECIPES, Generative, Labels, TargetRate  # noqa: E402
+
+CPU = torch.device("cpu")
+RECIPE = Generative(
+    steps=4,
+    batch=4,
+    crop=64,
+    warmup=1,
+    holdout=3,
+    validation_crops=2,
+    log_every=1,
+    checkpoint_every=2,
+    learning_rate=1e-3,
+    encoder="one",
+    discriminator_width=8,
+)
+LABELS = replace(RECIPE, discriminator="labels", adversarial=0.008)
+PATCHES = replace(RECIPE, discriminator="patchgan", adversarial=0.15)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LPIPS of the picture itself, which needs no weights."""
+    for module in (generative, labeling, target_rate):
+        monkeypatch.setattr(module, "create_lpips", lambda net, device: LPIPS(lambda x: [(x, 1)], [torch.ones(3)]))
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models, `one` of variable rate and `two`, another one."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, family in (("one", "channelwise"), ("two", "mean-scale")):
+        (folder / f"{name}.safetensors").write_bytes(weights(trained(family), LARGEST_LAMBDA))
+    return folder
+
+
+@pytest.fixture
+def installed(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for path in models_folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("AQUATINT_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, photo: np.ndarray) -> list[Photograph]:
+    (tmp_path / "photographs").mkdir()
+    for k in range(4):
+        PILImage.fromarray(photo[:, k * 16 : k * 16 + 80]).save(tmp_path / "photographs" / f"{k}.png")
+    return find_photographs([tmp_path / "photographs"])
+
+
+@pytest.fixture
+def labeler(tmp_path: Path, photographs: list[Photograph]) -> Path:
+    recipe = Labels(
+        steps=2,
+        batch=2,
+        crop=64,
+        holdout=3,
+        validation_crops=1,
+        checkpoint_every=2,
+        width=8,
+        codes=6,
+        learning_rate=1e-3,
+    )
+    loop.train(LabelerTask(recipe, CPU), recipe, photographs, tmp_path / "labeler", device=CPU, quiet=True)
+    return tmp_path / "labeler"
+
+
+def run(recipe: Generative, photographs: list[Photograph], folder: Path, base: Path | None = None) -> dict:
+    loop.train(GenerativeTask(recipe, CPU, base), recipe, photographs, folder, device=CPU, quiet=True)
+    return checkpoint.load(folder / checkpoint.LAST)
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, dict):
+        assert isinstance(other, dict)
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+# ---- The frozen encoder
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("quality", [1, 60, 100])
+def test_latents_in_training_are_those_of_a_decoder(
+    name: str, quality: int, installed: Path, photo: np.ndarray
+) -> None:
+    file = models.find(name)
+    model = load(file)
+    picture = photo[:96, :144]
+    header, chunks = container.read(aquatint.encode(picture, quality=quality, codec="hyperprior", model=name))
+    level, stream = decoder._opened(chunks[container.Chunk.PAYLOAD], model)
+    decoded = decoder._read(model, level, stream, (6, 9))
+    pixels = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    found, _ = FrozenEncoder(model, file)(pixels, torch.tensor([1 - level / (len(model.rates) - 1)]))
+    difference = np.abs(found[0].numpy() - decoded)
+    step = model.step(level) / 16
+    assert np.mean(difference > 0.25 * step) < 0.03  # a mean that is rounded to the other side moves a latent by a step
+    assert np.median(difference) < 0.03 * step
+    assert header.model_hash == model.hash
+
+
+def test_nothing_of_the_encoder_is_trained(installed: Path, photographs: list[Photograph], tmp_path: Path) -> None:
+    task = GenerativeTask(PATCHES, CPU)
+    before = {name: value.clone() for name, value in task.encoder.state_dict().items()}
+    start = {name: value.clone() for name, value in task.network.state_dict().items()}
+    loop.train(task, PATCHES, photographs, tmp_path / "run", device=CPU, quiet=True)
+    assert same(dict(task.encoder.state_dict()), before)
+    assert not same(dict(task.network.state_dict()), start)
+
+
+# ---- Training
+
+
+def _batch(pixels: torch.Tensor) -> Batch:
+    count = len(pixels)
+    return Batch(pixels, torch.arange(count) / count, torch.arange(count), 0)
+
+
+class Spy:
+    """Stands for a discriminator and notes what it is shown."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        self.inner, self.paired, self.sides = inner, inner.paired, inner.sides
+        self.generator_loss, self.discriminator_loss = inner.generator_loss, inner.discriminator_loss
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, pixels: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        self.seen.append((pixels.detach(), latents))
+        return self.inner(pixels, latents)
+
+
+@pytest.mark.parametrize("kind", ["patchgan", "labels"])
+def test_who_sees_what(kind: str, installed: Path, labeler: Path, photographs: list[Photograph]) -> None:
+    recipe = replace(PATCHES, batch=4) if kind == "patchgan" else replace(LABELS, labeler=str(labeler))
+    task = GenerativeTask(recipe, CPU)
+    assert task.discriminator is not None
+    task.discriminator = spy = Spy(task.phases["discriminator"])  # type: ignore[assignment]
+    crops, _ = loop._split(photographs, recipe)
+    batch = next(batches(crops, 0, 1))
+    task.backward("generator", batch, Processes())
+    task.backward("discriminator", batch, Processes())
+    latents, rate = task.encoder(batch.pixels, batch.places)
+    fakes, reals = ([0, 1, 2, 3], [0, 1, 2, 3]) if kind == "patchgan" else ([0, 2], [1, 3])
+    assert rate is not None
+    painted = generative.painted(task.network, latents[fakes], rate[fakes])
+    judged, real, fake = spy.seen
+    for pixels, wanted in ((judged[0], painted), (fake[0], painted), (real[0], batch.pixels[reals])):
+        assert torch.allclose(pixels, wanted, atol=1e-6)
+    for seen, wanted in ((judged[1], fakes), (fake[1], fakes), (real[1], reals)):
+        assert torch.equal(seen, latents[wanted] / RANGE)
+
+
+def test_the_generators_gradient_is_that_of_the_written_out_loss(
+    installed: Path, labeler: Path, photographs: list[Photograph]
+) -> None:
+    recipe = replace(LABELS, labeler=str(labeler))
+    task = GenerativeTask(recipe, CPU)
+    crops, _ = loop._split(photographs, recipe)
+    batch = next(batches(crops, 0, 1))
+    found = task.backward("generator", batch, Processes())
+    gradients = [parameter.grad for parameter in task.network.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is None for parameter in task.phases["discriminator"].parameters())
+    fresh = GenerativeTask(recipe, CPU)
+    latents, rate = fresh.encoder(batch.pixels, batch.places)
+    assert rate is not None
+    assert fresh.labeler is not None
+    pixels = generative.painted(fresh.network, latents[::2], rate[::2])
+    logits = fresh.phases["discriminator"].eval()(pixels, latents[::2] / RANGE)
+    labels = fresh.labeler.labels(batch.pixels)[::2] + 1
+    adversarial = -torch.log_softmax(logits, 1).gather(1, labels[:, None]).mean()
+    error = ((pixels - batch.pixels[::2]) ** 2).mean()
+    loss = 150 * error + fresh.lpips(pixels, batch.pixels[::2]).mean() + 0.008 * adversarial
+    loss.backward()
+    assert float(found["loss"]) == pytest.approx(loss.item(), rel=1e-5)
+    for own, other in zip(gradients, fresh.network.parameters(), strict=False):
+        if own is not None and other.grad is not None:
+            assert torch.allclose(own, other.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["none", "patchgan", "labels"])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    kind: str, installed: Path, labeler: Path, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    recipe = {"none": RECIPE, "patchgan": PATCHES, "labels": replace(LABELS, labeler=str(labeler))}[kind]
+    recipe = replace(recipe, decay=0.0)  # so that a shorter run has the same rates
+    whole = run(recipe, photographs, tmp_path / "whole")
+    run(replace(recipe, steps=2), photographs, tmp_path / "parts")
+    resumed = run(recipe, photographs, tmp_path / "parts")
+    assert resumed["step"] == whole["step"] == 4
+    for part in ("phases", "mean", "optimisers"):
+        assert same(resumed[part], whole[part]), part
+    lines = [json.loads(line) for line in (tmp_path / "whole" / LOG).read_text().splitlines()]
+    names = lines[0].keys()
+    assert ("generator_pull" in names) == (kind != "none")
+    assert (tmp_path / "whole" / checkpoint.BEST).exists() == (kind == "none")
+
+
+def test_the_discriminators_rate_is_a_multiple(installed: Path, photographs: list[Photograph]) -> None:
+    task = GenerativeTask(PATCHES, CPU)
+    inside = loop._Run(task, PATCHES, CPU, Processes())
+    crops, _ = loop._split(photographs, PATCHES)
+    inside.advance(next(batches(crops, 0, 1)))
+    rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in inside.optimisers.items()}
+    assert rates == {"generator": 1e-3, "discriminator": 4e-3}
+    assert inside.optimisers["generator"].param_groups[0]["betas"] == (0.5, 0.999)
+
+
+@pytest.mark.parametrize("phase", ["generator", "discriminator"])
+def test_what_is_not_a_number_stops_the_run(
+    phase: str, installed: Path, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    good = run(replace(PATCHES, steps=2), photographs, tmp_path / "run")
+    task = GenerativeTask(PATCHES, CPU)
+    backward = task.backward
+
+    def failing(name: str, batch: Batch, processes: Processes) -> dict[str, torch.Tensor]:
+        found = backward(name, batch, processes)
+        return {**found, "loss": torch.tensor(torch.nan)} if name == phase else found
+
+    task.backward = failing  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=f"stopped at step 2: the loss of phase {phase} is nan"):
+        loop.train(task, PATCHES, photographs, tmp_path / "run", device=CPU, quiet=True)
+    assert same(checkpoint.load(tmp_path / "run" / checkpoint.LAST), good)
+
+
+def test_a_small_generator_of_hifics_structure_learns_from_nothing(
+    installed: Path, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, width=4, blocks=1, steps=40, checkpoint_every=20, learning_rate=3e-3)
+    run(recipe, photographs, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_a_run_starts_from_another_generator_of_the_same_model(
+    installed: Path, photographs: list[Photograph], tmp_path: Path
+) -> None:
+    run(RECIPE, photographs, tmp_path / "first")
+    task = GenerativeTask(PATCHES, CPU, tmp_path / "first")
+    assert same(dict(task.network.state_dict()), checkpoint.load(tmp_path / "first")["mean"])
+    with pytest.raises(ModelError, match=r"encoder .* is needed to start from it"):
+        GenerativeTask(replace(PATCHES, encoder="two"), CPU, tmp_path / "first")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": 96, "discriminator": "labels"}, "crop must be a multiple of 64 with this discriminator, not 96"),
+        ({"crop": 72}, "crop must be a multiple of 16 with this discriminator, not 72"),
+        ({"batch": 3, "discriminator": "labels"}, "batch must be even, not 3"),
+        ({"discriminator": "labels", "labeler": ""}, "needs a labeler"),
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(
+    changes: dict[str, object], message: str, installed: Path, labeler: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        GenerativeTask(replace(RECIPE, **({"labeler": str(labeler)} | changes)), CPU)  # type: ignore[arg-type]
+
+
+# ---- Rates
+
+
+def test_rate_weights_of_pictures_above_and_below_their_targets() -> None:
+    bpp, target = torch.tensor([0.15, 0.13, 0.5, 0.17]), torch.tensor([0.14, 0.14, 0.035, 0.14])
+    late = rate_weights(bpp, target, 100, below=2**-4, warmup=100)
+    assert late.tolist() == pytest.approx([2, 0.0625, 8, 2])
+    # At first the target is 0.2 instead of 0.14, and bits above it cost half.
+    early = rate_weights(bpp, target, 99, below=2**-4, warmup=100)
+    assert early.tolist() == pytest.approx([0.0625, 0.0625, 4, 0.0625])
+
+
+@pytest.mark.parametrize("target", [0.07, 0.14, 0.3])
+def test_a_toy_model_comes_to_its_target(target: float) -> None:
+    # Distortion falls exponentially with the rate; without the rule the rate would rise as long as it pays.
+    log_rate = torch.tensor([0.0], requires_grad=True)
+    adam = torch.optim.Adam([log_rate], 0.02)
+    found = []
+    for step in range(1200):
+        bpp = log_rate.exp()
+        weight = rate_weights(bpp, torch.tensor([target]), step, below=2**-4, warmup=500)
+        loss = (torch.exp(-4 * bpp) / 4 + weight * bpp).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        found.append(float(bpp.detach()))
+    assert np.mean(found[300:500]) == pytest.approx(target / 0.7, rel=0.05)
+    assert np.mean(found[-200:]) == pytest.approx(target, rel=0.05)
+
+
+def test_networks_are_trained_towards_a_rate(
+    photographs: list[Photograph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tiny", FAMILY["channelwise"])
+    recipe = TargetRate(
+        steps=30,
+        batch=4,
+        crop=64,
+        warmup=2,
+        holdout=3,
+        validation_crops=2,
+        checkpoint_every=15,
+        log_every=1,
+        learning_rate=3e-3,
+        architecture="tiny",
+        bpp=0.4,
+        least_bpp=0.05,
+        easing=10,
+    )
+    task = target_rate.TargetRateTask(recipe, CPU)
+    loop.train(task, recipe, photographs, tmp_path / "run", device=CPU, quiet=True)
+    lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    rates = [line["bpp"] for line in lines if line["kind"] == "train"]
+    assert np.mean(rates[-3:]) < 0.8 * rates[0]
+    with pytest.raises(UsageError, match=r"least_bpp must be above 0 and at most 0\.4, not 0\.5"):
+        target_rate.TargetRateTask(replace(recipe, least_bpp=0.5), CPU)
+    with pytest.raises(UsageError, match=r"one rate; least_bpp must be 0\.4"):
+        target_rate.TargetRateTask(replace(recipe, architecture="mean-scale"), CPU)
+
+
+# ---- Files
+
+
+def _generator(model: str, folder: Path, name: str = "illm", **changes: object) -> ModelFile:
+    """Installs a generator whose weights are half of those of the model's synthesis."""
+    loaded = load(models.find(model))
+    architecture = replace(loaded.architecture, **changes)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    network = synthesis(architecture)
+    if not changes:
+        network.load_state_dict({key: value / 2 for key, value in loaded.network.synthesis.state_dict().items()})
+    path = folder / f"{model}-{name}.safetensors"
+    path.write_bytes(generator_weights(network, name, loaded.hash, architecture))
+    path.with_suffix(".json").write_text(json.dumps({"generator": name, "encoder": loaded.hash.hex()}))
+    return ModelFile(path)
+
+
+def test_the_same_file_decodes_with_any_generator(installed: Path, photo: np.ndarray) -> None:
+    _generator("one", installed)
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    own = aquatint.decode(data).pixels
+    assert np.array_equal(aquatint.decode(data, generator="mse").pixels, own)
+    assert np.array_equal(aquatint.decode(data, generator="mse", realism=0.3).pixels, own)
+    assert np.array_equal(aquatint.decode(data, generator="illm", realism=0).pixels, own)
+    painted = aquatint.decode(data, generator="illm").pixels
+    assert np.abs(painted - own).max() > 0.05
+    path = str(installed / "one-illm.safetensors")
+    assert np.array_equal(aquatint.decode(data, generator=path).pixels, painted)
+
+
+def test_realism_interpolates_weights(installed: Path) -> None:
+    _generator("one", installed)
+    model = load(models.find("one"))
+    own = model.network.synthesis.state_dict()
+    mixed = generators.synthesis_for(model, "illm", 0.25).state_dict()
+    for key, value in mixed.items():
+        assert torch.allclose(value, own[key] * (0.75 + 0.25 / 2), rtol=2e-3, atol=1e-4), key
+
+
+def test_a_generator_of_another_model_is_refused_by_hash(installed: Path, photo: np.ndarray) -> None:
+    _generator("two", installed)
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    one, two = (models.find(name).hash.hex() for name in ("one", "two"))
+    for name in ("illm", str(installed / "two-illm.safetensors")):
+        with pytest.raises(ModelMismatchError, match=f"belongs to the model with hash {two}.* made with {one}"):
+            aquatint.decode(data, generator=name)
+
+
+def test_what_is_no_generator_is_refused(installed: Path, photo: np.ndarray) -> None:
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    with pytest.raises(MissingModelError, match="no generator 'hific'; installed are: mse"):
+        aquatint.decode(data, generator="hific")
+    with pytest.raises(ModelError, match="it is not a generator"):
+        aquatint.decode(data, generator=str(installed / "two.safetensors"))
+    with pytest.raises(UsageError, match=r"realism must be from 0 to 1, not 1\.5"):
+        aquatint.decode(data, generator="mse", realism=1.5)
+    (installed / "cut.safetensors").write_bytes(_generator("one", installed).content[:-100])
+    with pytest.raises(ModelError, match=r"cut\.safetensors cannot be used"):
+        aquatint.decode(data, generator=str(installed / "cut.safetensors"))
+    overfitted = aquatint.encode(photo[:32, :32], quality=20, effort=1)
+    with pytest.raises(UsageError, match="overfitted have no generators"):
+        aquatint.decode(overfitted, generator="illm")
+
+
+def test_a_generator_of_another_structure_has_no_realism_between(installed: Path, photo: np.ndarray) -> None:
+    _generator("one", installed, "hific", transform="hific", channels=(4,), blocks=1)
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    picture = aquatint.decode(data, generator="hific")
+    assert picture.pixels.shape == photo.shape
+    with pytest.raises(UsageError, match="realism must be 0 or 1 with the generator hific"):
+        aquatint.decode(data, generator="hific", realism=0.5)
+
+
+def test_a_generator_is_no_model_to_encode_with(installed: Path, photo: np.ndarray) -> None:
+    _generator("one", installed)
+    with pytest.raises(ModelError, match="not a model of the hyperprior codec"):
+        aquatint.encode(photo, quality=60, codec="hyperprior", model="one-illm")
+
+
+def test_from_training_to_a_picture_on_the_command_line(
+    installed: Path, photographs: list[Photograph], photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aquatint.training.run import main
+
+    monkeypatch.setitem(RECIPES, "tiny-hific", PATCHES)
+    out = str(tmp_path / "run")
+    main("tiny-hific", ["--data", str(tmp_path / "photographs"), "--out", out, "--steps", "2", "--quiet"])
+    file = export(Path(out), installed / "one-hific.safetensors", licence="CC0", data="a cup")
+    assert (file.card["generator"], file.card["encoder"]) == ("hific", models.find("one").hash.hex())
+    assert file.card["sha256"].startswith(file.hash.hex())  # type: ignore[union-attr]
+    (tmp_path / "a.aqt").write_bytes(aquatint.encode(photo, quality=30, codec="hyperprior", model="one"))
+    runner = CliRunner()
+
+    def decode(*options: str) -> np.ndarray:
+        done = runner.invoke(cli.app, ["decode", str(tmp_path / "a.aqt"), str(tmp_path / "a.png"), *options])
+        assert done.exit_code == 0, done.output
+        return np.asarray(PILImage.open(tmp_path / "a.png")).astype(int)
+
+    own, half, whole = decode(), decode("--generator", "hific", "--realism", "0.5"), decode("--generator", "hific")
+    assert np.array_equal(own, decode("--generator", "hific", "--realism", "0"))
+    assert not np.array_equal(own, half)
+    assert not np.array_equal(half, whole)
+    wrong = runner.invoke(cli.app, ["decode", str(tmp_path / "a.aqt"), str(tmp_path / "b.png"), "--realism", "0.5"])
+    assert wrong.exit_code == 2
+    failed = runner.invoke(cli.app, ["decode", str(tmp_path / "a.aqt"), str(tmp_path / "b.png"), "--generator", "illm"])
+    assert failed.exit_code == 1
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_an_evaluation_names_generators_after_a_plus(installed: Path, photo: np.ndarray) -> None:
+    (coder,) = parse(["hyperprior+illm"])
+    assert coder.name == "hyperprior+illm:e5"
+    with pytest.raises(DependencyError, match="there is no generator 'illm'"):
+        coder.describe()
+    file = _generator("one", installed)
+    assert coder.describe()["settings"]["generators"] == [file.hash.hex()]  # type: ignore[index]
+    data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
+    painted = aquatint.decode(data, generator="illm").to_array()
+    assert np.array_equal(coder.decode(data, threads=1), painted)
+    assert not np.array_equal(parse(["hyperprior"])[0].decode(data, threads=1), painted)
+    with pytest.raises(UsageError, match="overfitted has no generators"):
+        parse(["overfitted+illm"])
