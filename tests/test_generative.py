@@ -231,6 +231,28 @@ def test_the_generators_gradient_is_that_of_the_written_out_loss(
             assert torch.allclose(own, other.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_a_pull_is_a_fraction_of_the_distortions_gradient(installed: Path, photographs: list[Photograph]) -> None:
+    crops, _ = loop._split(photographs, PATCHES)
+
+    def pulled(recipe: Generative) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        task = GenerativeTask(recipe, CPU)
+        found = task.backward("generator", next(batches(crops, 0, 1)), Processes())
+        gradients = [parameter.grad.flatten() for parameter in task.network.parameters() if parameter.grad is not None]
+        return found, torch.cat(gradients)
+
+    _, alone = pulled(RECIPE)
+    fixed, with_fixed = pulled(PATCHES)
+    assert float(fixed["weight"]) == pytest.approx(0.15)
+    for pull in (0.25, 0.5):
+        found, combined = pulled(replace(PATCHES, pull=pull))
+        assert float(found["pull"]) == pytest.approx(pull, rel=1e-5)
+        # The discriminator's part of the gradient is as many times that at the fixed weight as its weight is.
+        factor = float(found["weight"]) / 0.15
+        assert factor == pytest.approx(pull / float(fixed["pull"]), rel=1e-4)
+        difference = (combined - alone) - factor * (with_fixed - alone)
+        assert float(difference.norm()) < 0.02 * float((combined - alone).norm())
+
+
 @pytest.mark.parametrize("kind", ["none", "patchgan", "labels"])
 def test_a_resumed_run_is_the_uninterrupted_one(
     kind: str, installed: Path, labeler: Path, photographs: list[Photograph], tmp_path: Path

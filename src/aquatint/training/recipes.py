@@ -146,6 +146,9 @@ class Generative(Recipe):
     """The network of LPIPS, whose weight is 1; alex in both papers."""
     adversarial: float = 0.0
     """Weight of the generator's adversarial loss: 0.15 for HiFiC, 0.008 for MS-ILLM."""
+    pull: float = 0.0
+    """If above 0, `adversarial` is replaced in each step by the weight with which the discriminator's gradient at the
+    decoded pixels is this fraction of the distortion's (Esser et al. 2021, equation 7)."""
     discriminator_pace: float = 4.0
     """The discriminator's learning rate over that of the generator; 1 for HiFiC, 4 for MS-ILLM."""
     momentum: float = 0.5
@@ -201,7 +204,8 @@ RATE_DISTORTION: dict[str, RateDistortion] = {
     ),
 }
 
-# Crops of 128 are two places of the coarsest level of the discriminator of labels, and fit a processor.
+# Crops of 128 are two places of the coarsest level of the discriminator of labels, and fit a processor. Both
+# discriminators pull equally hard, so that they can be compared.
 _SMALL = Generative(
     steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
 )
@@ -222,8 +226,8 @@ RECIPES: dict[str, Recipe] = {
     **RATE_DISTORTION,
     "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
     "perceptual": replace(_SMALL, momentum=0.9, square_decay=0.99, learning_rate=5e-4),
-    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, discriminator_pace=1.0),
-    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008),
+    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, pull=0.5),
+    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008, pull=0.5),
     # The networks of the paper; how they were trained is not public. Square decay and evenness are ours.
     "labeler": Labels(steps=300_000, batch=16, learning_rate=1e-4, square_decay=0.99, smallest_scale=0.5),
     # For a processor.

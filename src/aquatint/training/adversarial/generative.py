@@ -123,9 +123,11 @@ class GenerativeTask:
             )
             (pull,) = torch.autograd.grad(adversarial, fake)
             # How hard the discriminator pulls, as a fraction of the distortion: weights alone do not say.
-            found |= {"adversarial": adversarial.detach(), "pull": pull.norm() / gradient.norm().clamp(min=1e-12)}
-            found["loss"] = found["loss"] + adversarial.detach()
-            gradient = gradient + pull
+            ratio = pull.norm() / gradient.norm().clamp(min=1e-12)
+            factor = self.recipe.pull / ratio.clamp(min=1e-12) if self.recipe.pull else torch.ones_like(ratio)
+            found |= {"adversarial": factor * adversarial.detach(), "pull": factor * ratio}
+            found |= {"loss": found["loss"] + found["adversarial"], "weight": factor * self.recipe.adversarial}
+            gradient = gradient + factor * pull
             self._judged = _Judged(
                 fake.detach(),
                 seen[painted_ones],
