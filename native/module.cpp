@@ -8,6 +8,7 @@
 namespace nb = nanobind;
 
 namespace aquatint {
+void bind_analysis(nb::module_& module);
 void bind_decoder(nb::module_& module);
 void bind_fitter(nb::module_& module);
 void bind_wasserstein(nb::module_& module);
@@ -20,6 +21,7 @@ NB_MODULE(native, module) {
         for (auto isa : aquatint::available_isas()) names.emplace_back(aquatint::name_of(isa));
         return names;
     }, "Names of the instruction sets that the kernels can use here, narrowest first.");
+    aquatint::bind_analysis(module);
     aquatint::bind_decoder(module);
     aquatint::bind_fitter(module);
     aquatint::bind_wasserstein(module);

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from aquatint import native
 from aquatint.codecs.overfitted import analysis, presets
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import create_engine
@@ -49,7 +50,9 @@ def test_the_pyramid_halves_and_repeats_odd_edges() -> None:
     np.testing.assert_array_equal(levels[2][2], np.array([[7.75, 10.25]]))
 
 
-def test_agrees_with_the_network_that_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("isa", native.instruction_sets())
+def test_agrees_with_the_network_that_was_trained(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AQUATINT_SIMD", isa)
     random = np.random.default_rng(0)
     networks = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in analysis.SHAPES.items()}
     architecture = presets.LADDER["fast"]
@@ -60,6 +63,13 @@ def test_agrees_with_the_network_that_was_trained(monkeypatch: pytest.MonkeyPatc
     theirs = training.analyse(torch.from_numpy(planes), tensors, analysis.scale_of(1e-3))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 0, 8), (3, 1, 65536)])
+def test_levels_of_other_shapes_are_refused(shape: tuple[int, int, int]) -> None:
+    arrays = [np.zeros(shape, np.float32) for shape in ((17, 75), (17,), (16, 16), (16,), (16,))]
+    with pytest.raises(ValueError, match="3xHxW"):
+        native.analyse(np.zeros(shape, np.float32), *arrays)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 65), (100, 1)])

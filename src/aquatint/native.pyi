@@ -12,6 +12,29 @@ Sizes: TypeAlias = tuple[int, int, int, int, int]
 def instruction_sets() -> list[str]:
     """Names of the instruction sets that the kernels can use here, narrowest first."""
 
+def analyse(
+    level: NDArray[np.float32],
+    first: NDArray[np.float32],
+    first_bias: NDArray[np.float32],
+    second: NDArray[np.float32],
+    second_bias: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    isa: str = "auto",
+) -> NDArray[np.float32]:
+    """Latents (H, W) of a grid from a level (3, H, W) of a picture's pyramid, whose edges are repeated.
+
+    Args:
+        first: (17, 75), from the 5x5 neighbourhood; its last row goes straight to the output.
+        first_bias: (17,).
+        second: (16, 16), from the first sixteen units, if they are positive.
+        second_bias: (16,).
+        out: (16,), from those of the second layer, if they are positive.
+
+    Raises:
+        ValueError: the level is not 3xHxW with H and W from 1 to 65535, or the instruction set is not available.
+    """
+
 def decode(
     payload: bytes,
     height: int,

@@ -17,6 +17,7 @@ from importlib import resources
 
 import numpy as np
 
+from aquatint import native
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS
 
@@ -35,7 +36,7 @@ SHAPES = {
     "out_bias": (GRIDS,),
     "gain": (GRIDS,),
 }
-BAND_ROWS = 16  # rows that are done together, to bound memory
+GREY = np.float32(0.5)  # is taken from pixels
 
 
 def name_of(architecture: Architecture) -> str:
@@ -89,20 +90,13 @@ def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: fl
 
 def _latents(level: np.ndarray, network: Mapping[str, np.ndarray], scale: np.float32) -> np.ndarray:
     """Latents of one grid from its level of the pyramid, (3, h, w)."""
-    _, height, width = level.shape
-    border = SIDE // 2
-    first_bias = network["first_bias"] + scale * network["first_slope"]
+    gain = np.exp2(network["gain"] * scale)
+    first = np.concatenate([network["first"], gain * network["direct"][None]])
+    first_bias = np.append(network["first_bias"] + scale * network["first_slope"], gain * network["out_bias"])
+    first_bias -= GREY * first.sum(axis=1)
     second_bias = network["second_bias"] + scale * network["second_slope"]
-    latents = np.empty((height, width), np.float32)
-    for top in range(0, height, BAND_ROWS):
-        rows = np.arange(top - border, min(top + BAND_ROWS, height) + border).clip(0, height - 1)
-        band = np.pad(level[:, rows] - np.float32(0.5), ((0, 0), (0, 0), (border, border)), mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(band, (SIDE, SIDE), (1, 2))  # (3, rows, width, SIDE, SIDE)
-        x = windows.transpose(0, 3, 4, 1, 2).reshape(3 * SIDE**2, -1)
-        h = np.maximum(network["first"] @ x + first_bias[:, None], 0)
-        h = np.maximum(network["second"] @ h + second_bias[:, None], 0)
-        y = network["direct"] @ x + network["out"] @ h + network["out_bias"]
-        latents[top : top + BAND_ROWS] = (np.exp2(network["gain"] * scale) * y).reshape(-1, width)
+    out = gain * network["out"]
+    latents = native.analyse(np.ascontiguousarray(level), first, first_bias, network["second"], second_bias, out)
     return latents.clip(-LATENT_LIMIT, LATENT_LIMIT)
 
 
