@@ -15,18 +15,21 @@ pytest.importorskip("tyro")
 pytest.importorskip("safetensors")
 pytest.importorskip("skimage")
 
-from transport_models import SMALL  # noqa: E402
+from transport_models import SMALL, trained  # noqa: E402
 
 import aquatint  # noqa: E402
 from aquatint.codecs import models  # noqa: E402
 from aquatint.codecs.transport.architecture import ARCHITECTURES  # noqa: E402
+from aquatint.codecs.transport.network import Network  # noqa: E402
 from aquatint.errors import ModelError, UsageError  # noqa: E402
 from aquatint.training import checkpoint, loop, run  # noqa: E402
+from aquatint.training.adversarial import transport as adversarial  # noqa: E402
+from aquatint.training.adversarial.transport import AdversarialTask  # noqa: E402
 from aquatint.training.data import Photograph, batches, find_photographs  # noqa: E402
 from aquatint.training.distributed import Processes  # noqa: E402
 from aquatint.training.export import export  # noqa: E402
 from aquatint.training.log import LOG  # noqa: E402
-from aquatint.training.recipes import TransportStage  # noqa: E402
+from aquatint.training.recipes import TransportAdversarial, TransportStage  # noqa: E402
 from aquatint.training.transport import TransportTask  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -149,6 +152,52 @@ def test_from_photographs_to_files(tmp_path: Path, folder: Path, monkeypatch: py
     data = aquatint.encode(picture, codec="transport", model="made", quality=67)
     assert aquatint.probe(data).codec == "transport"
     assert np.asarray(aquatint.decode(data).to_array()).shape == (100, 160, 3)
+
+
+# ---- Against a discriminator
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> AdversarialTask:
+    """The adversarial task of a network with codes, with a mean difference in place of LPIPS."""
+    monkeypatch.setattr(adversarial, "create_lpips", lambda net, device: lambda x, y: (x - y).abs().mean((1, 2, 3)))
+    recipe = TransportAdversarial(steps=4, batch=3, crop=64, discriminator_width=4, warmup=1, learning_rate=1e-3)
+    return AdversarialTask(recipe, CPU, (SMALL, trained().state_dict()))
+
+
+def test_an_adversary_moves_the_decoder_alone(
+    tmp_path: Path, photographs: list[Photograph], judged: AdversarialTask
+) -> None:
+    before = {name: value.clone() for name, value in judged.network.state_dict().items()}
+    recipe = replace(judged.recipe, checkpoint_every=2, holdout=3, validation_crops=2)
+    loop.train(judged, recipe, photographs, tmp_path / "run", device=CPU, quiet=True)
+    moved = {name.split(".")[0] for name, value in judged.network.state_dict().items() if not value.equal(before[name])}
+    assert moved == {"expand", "synthesis"}
+    found = lines(tmp_path / "run", "validation")[-1]
+    assert {f"{name}{stages}" for name in ("psnr", "lpips") for stages in (1, 2, 3)} <= found.keys()
+    model = export(tmp_path / "run", tmp_path / "made.safetensors", licence="CC0", data="four crops")
+    assert model.card["codec"] == "transport"
+
+
+def test_codes_of_noise_have_no_original(photographs: list[Photograph], judged: AdversarialTask) -> None:
+    batch = loop.held_out(photographs, replace(judged.recipe, holdout=3, validation_crops=4), CPU)
+    numbers = judged.backward("generator", batch, Processes())
+    assert numbers["loss"] == pytest.approx(
+        150 * 10 ** (-float(numbers["psnr"]) / 10) + float(numbers["lpips"]) + 0.15 * float(numbers["adversarial"]),
+        rel=1e-4,
+    )
+    assert judged._judged is not None
+    fake, fake_codes, real, real_codes = judged._judged
+    assert (len(fake), len(fake_codes), len(real), len(real_codes)) == (5, 5, 4, 4)  # one picture of noise
+    codes = judged.network.quantiser.codes[0]
+    assert fake_codes[4].abs().max() <= codes.abs().max() + 1e-5  # mixtures of codes
+    assert fake_codes[4].equal(judged._from_noise(batch, real_codes)[0])  # the same seeds, the same noise
+    assert judged.backward("discriminator", batch, Processes())["loss"] > 0
+
+
+def test_an_adversary_needs_codes() -> None:
+    with pytest.raises(UsageError, match="has no codes yet"):
+        AdversarialTask(TransportAdversarial(steps=1), CPU, (SMALL, Network(SMALL).state_dict()))
 
 
 def test_bases_that_do_not_fit_are_refused(tmp_path: Path, photographs: list[Photograph]) -> None:

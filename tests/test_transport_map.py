@@ -122,7 +122,7 @@ def test_the_oracle_finds_the_same_map() -> None:
     solution = solve(codes, empirical(points), tolerance=0.05)
     found = power.cells(points, codes, solution.heights)
     assert (found == plan.argmax(1)).mean() > 0.9
-    assert costs[np.arange(8192), found].mean() == pytest.approx(exact, rel=0.01)
+    assert costs[np.arange(8192), found].mean() == pytest.approx(exact, rel=0.03)
     # Weak duality: no heights give more than the plan's cost, and the right ones give almost all of it.
     weights = power.weights_of_heights(solution.heights, codes)
     dual = (costs - weights).min(1).mean() + weights.mean()

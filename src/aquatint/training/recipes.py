@@ -178,6 +178,28 @@ class TransportStage(Recipe):
     """Weight of the distance to codes; VQ-VAE's (van den Oord et al. 2017)."""
 
 
+@dataclass(frozen=True)
+class TransportAdversarial(Recipe):
+    """Trains the decoder of the transport codec against a discriminator; all else stays as it is in the base."""
+
+    discriminator_width: int = 32
+    """Channels of the discriminator's first convolution; 64 in HiFiC."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]; 152 for HiFiC."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1."""
+    adversarial: float = 0.15
+    """Weight of the generator's adversarial loss; HiFiC's."""
+    smoothness: float = 1.0
+    """Standard deviation, in latents, of the filter over noise that becomes codes."""
+    momentum: float = 0.5
+    """Of Adam, as usual with an adversary, whose gradients turn."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.momentum, self.square_decay
+
+
 RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
@@ -248,4 +270,7 @@ RECIPES: dict[str, Recipe] = {
     "transport-autoencoder": replace(_TRANSPORT, stage="autoencoder"),
     "transport-noise": replace(_TRANSPORT, stage="noise"),
     "transport": replace(_TRANSPORT, steps=20_000),
+    "transport-gan": TransportAdversarial(
+        steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
+    ),
 }

@@ -17,10 +17,20 @@ from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
 from aquatint.training.adversarial.generative import GenerativeTask
 from aquatint.training.adversarial.labeling import LabelerTask
+from aquatint.training.adversarial.transport import AdversarialTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, Generative, Labels, RateDistortion, Recipe, TargetRate, TransportStage
+from aquatint.training.recipes import (
+    RECIPES,
+    Generative,
+    Labels,
+    RateDistortion,
+    Recipe,
+    TargetRate,
+    TransportAdversarial,
+    TransportStage,
+)
 from aquatint.training.target_rate import TargetRateTask
 from aquatint.training.task import Task
 from aquatint.training.transport import TransportTask
@@ -97,6 +107,10 @@ def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
         if base is not None:
             raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
         return LabelerTask(recipe, device)
+    if isinstance(recipe, TransportAdversarial):
+        if base is None:
+            raise UsageError("this recipe starts from a trained network: name its run with --from")
+        return AdversarialTask(recipe, device, trained_transport(base))
     if isinstance(recipe, TransportStage):
         return TransportTask(recipe, device, None if base is None else trained_transport(base))
     raise TypeError(f"there is no task for {type(recipe).__name__}")
