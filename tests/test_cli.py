@@ -577,7 +577,8 @@ def test_version() -> None:
 def test_every_option_is_documented() -> None:
     page = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert commands.keys() == {"encode", "decode", "info", "metrics", "evaluate", "train", "export", "models", "study"}
+    kinds = {"encode", "decode", "info", "metrics", "evaluate", "sample", "train", "export", "models", "study"}
+    assert commands.keys() == kinds
     sections = dict(re.findall(r"^## aquatint (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
     for name, command in commands.items():
         parameters = [p for one in (command, *getattr(command, "commands", {}).values()) for p in one.params]

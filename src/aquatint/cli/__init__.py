@@ -20,6 +20,7 @@ from aquatint.cli.encode import encode
 from aquatint.cli.evaluate import evaluate
 from aquatint.cli.info import info
 from aquatint.cli.metrics import metrics
+from aquatint.cli.sample import sample
 from aquatint.cli.study import study
 from aquatint.cli.train import CONTEXT, train
 
@@ -34,6 +35,7 @@ app.command()(decode)
 app.command()(info)
 app.command()(metrics)
 app.command()(evaluate)
+app.command()(sample)
 app.command(context_settings=CONTEXT)(train)
 app.command()(models.export)
 app.add_typer(models.app, name="models")

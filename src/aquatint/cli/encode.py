@@ -30,7 +30,7 @@ def encode(
     ] = 5,
     threads: Annotated[int, typer.Option("-j", "--threads", min=0, help="Processor threads, 0 for all.")] = 0,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")] = "auto",
-    codec: Annotated[str, typer.Option(help="The codec: overfitted or hyperprior.")] = "overfitted",
+    codec: Annotated[str, typer.Option(help="The codec: overfitted, hyperprior or transport.")] = "overfitted",
     model: Annotated[
         str | None, typer.Option(help="A trained model: its name, path or id on the Hugging Face hub.")
     ] = None,

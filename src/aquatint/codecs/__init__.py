@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from aquatint.container import Header
 
 # The modules of the codecs that this version can run.
-_MODULES = {"overfitted": "aquatint.codecs.overfitted", "hyperprior": "aquatint.codecs.hyperprior"}
+_MODULES = {
+    "overfitted": "aquatint.codecs.overfitted",
+    "hyperprior": "aquatint.codecs.hyperprior",
+    "transport": "aquatint.codecs.transport",
+}
 
 # Those whose `decode` also takes `generator` and `realism`, see `aquatint.decode`.
 WITH_GENERATORS = ("hyperprior",)

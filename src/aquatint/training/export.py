@@ -24,6 +24,9 @@ from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.codecs.models import SUFFIX, ModelFile
 from aquatint.codecs.target import Target
+from aquatint.codecs.transport import model as transport
+from aquatint.codecs.transport.architecture import Transport
+from aquatint.codecs.transport.network import Network as TransportNetwork
 from aquatint.errors import ModelError, UsageError
 from aquatint.evaluation.metrics.fidelity import SMALLEST_SIDE, ms_ssim, psnr
 from aquatint.training import checkpoint
@@ -57,22 +60,32 @@ def export(
     if target.suffix != SUFFIX:
         raise UsageError(f"a model's file ends in {SUFFIX}, not {target.suffix!r}")
     state = checkpoint.load(source)
-    if state["task"].get("kind") == "generator":
+    kind = state["task"].get("kind")
+    if kind == "generator":
         if pictures:
             raise UsageError("a generator has no rates of its own to measure: they are those of its model")
         return _export_generator(source, state, target, licence=licence, data=data)
-    if state["task"].get("kind") != "hyperprior":
-        raise ModelError(f"{source} is a checkpoint of kind {state['task'].get('kind')!r}, which cannot be exported")
+    if kind not in ("hyperprior", "transport"):
+        raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
     try:
-        architecture = Architecture.from_json(state["task"]["architecture"])
-        network = Network(architecture)
-        network.load_state_dict(state["mean"])
+        architecture: Architecture | Transport
+        network: Network | TransportNetwork
+        if kind == "transport":
+            architecture = Transport.from_json(state["task"]["architecture"])
+            network = TransportNetwork(architecture)
+            # The step of training is of no use in a model.
+            network.load_state_dict({name: value for name, value in state["mean"].items() if name != "step"})
+            content = transport_weights(network.eval())
+        else:
+            architecture = Architecture.from_json(state["task"]["architecture"])
+            network = Network(architecture)
+            network.load_state_dict(state["mean"])
+            content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
     except (KeyError, RuntimeError, UsageError) as error:
         raise ModelError(f"{source} is not of a network that this version has: {str(error)[:200]}") from None
-    content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
     card: dict[str, object] = {
         "name": target.stem,
-        "codec": "hyperprior",
+        "codec": kind,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "architecture": architecture.to_json(),
@@ -85,7 +98,7 @@ def export(
     _write(target.with_suffix(".json"), _as_json(card))
     model = ModelFile(target)
     if pictures:
-        card["curves"] = measured(str(target), pictures)
+        card["curves"] = measured(str(target), kind, pictures)
         _write(target.with_suffix(".json"), _as_json(card))
     return model
 
@@ -144,17 +157,22 @@ def weights(network: Network, largest_lambda: float) -> bytes:
         network: on the CPU.
         largest_lambda: of its training, see `aquatint.training.recipes`.
     """
-    about = {
-        "kind": "hyperprior",
-        "format": FORMAT,
-        "architecture": network.architecture.to_json(),
-        "largest_lambda": largest_lambda,
-    }
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(frozen(network).items())}
-    return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
+    about = {"kind": "hyperprior", "format": FORMAT, "largest_lambda": largest_lambda}
+    return _file(about | {"architecture": network.architecture.to_json()}, frozen(network))
 
 
-def measured(model: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
+def transport_weights(network: TransportNetwork) -> bytes:
+    """The bytes of the file of a model of the transport codec; the network is on the CPU."""
+    about = {"kind": "transport", "format": transport.FORMAT, "architecture": network.architecture.to_json()}
+    return _file(about, transport.frozen(network))
+
+
+def _file(about: Mapping[str, object], tensors: Mapping[str, np.ndarray]) -> bytes:
+    ordered = {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
+    return save(ordered, {"aquatint": json.dumps(about, sort_keys=True)})
+
+
+def measured(model: str, codec: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
     """Rates of whole files in bpp, PSNR in dB and MS-SSIM of a model and of Pillow's coders, as means over pictures.
 
     MS-SSIM is left out if a picture is too small for it, and AVIF if this Pillow has none.
@@ -170,7 +188,7 @@ def measured(model: str, pictures: Sequence[Path]) -> dict[str, list[dict[str, f
 
     def own(photograph: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
         target = Target(quality=quality)
-        encoded = api.compress(image.from_array(photograph), target, codec="hyperprior", model=model)
+        encoded = api.compress(image.from_array(photograph), target, codec=codec, model=model)
         return len(encoded.data), samples(api.decode(encoded.data))
 
     def classical(photograph: np.ndarray, quality: int, form: str, **options: object) -> tuple[int, np.ndarray]:

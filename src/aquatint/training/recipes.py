@@ -162,6 +162,44 @@ class Generative(Recipe):
         return self.discriminator_pace if phase == "discriminator" else 1.0
 
 
+@dataclass(frozen=True)
+class TransportStage(Recipe):
+    """Trains a network of the transport codec, one stage after the other; each starts from the one before."""
+
+    architecture: str = "transport"
+    """Name of the network, see `aquatint.codecs.transport.architecture`."""
+    stage: Literal["autoencoder", "noise", "transport"] = "transport"
+    """Latents as they are; with uniform noise; or quantised by a Laguerre quantiser."""
+    noise: float = 0.1
+    """Standard deviation of the noise in each dimension: about what a few stages of codes leave."""
+    size: float = 0.01
+    """Weight of the latents' mean square, without which they outgrow the noise."""
+    commitment: float = 0.25
+    """Weight of the distance to codes; VQ-VAE's (van den Oord et al. 2017)."""
+
+
+@dataclass(frozen=True)
+class TransportAdversarial(Recipe):
+    """Trains the decoder of the transport codec against a discriminator; all else stays as it is in the base."""
+
+    discriminator_width: int = 32
+    """Channels of the discriminator's first convolution; 64 in HiFiC."""
+    mse: float = 150
+    """Weight of the mean squared error of samples in [0, 1]; 152 for HiFiC."""
+    lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"
+    """The network of LPIPS, whose weight is 1."""
+    adversarial: float = 0.15
+    """Weight of the generator's adversarial loss; HiFiC's."""
+    smoothness: float = 1.0
+    """Standard deviation, in latents, of the filter over noise that becomes codes."""
+    momentum: float = 0.5
+    """Of Adam, as usual with an adversary, whose gradients turn."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.momentum, self.square_decay
+
+
 RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
@@ -194,6 +232,18 @@ _SMALL = Generative(
     steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
 )
 
+# Learning rates are those of the compact network, which has the same blocks.
+_TRANSPORT = TransportStage(
+    steps=2000,
+    batch=8,  # 800 vectors a step, three for each code
+    crop=160,
+    learning_rate=1e-3,
+    warmup=200,
+    square_decay=0.98,
+    smallest_scale=0.5,
+    precision="bfloat16",
+)
+
 RECIPES: dict[str, Recipe] = {
     **RATE_DISTORTION,
     "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
@@ -215,5 +265,12 @@ RECIPES: dict[str, Recipe] = {
         precision="bfloat16",
         width=16,
         codes=256,  # each is met 6 times a step
+    ),
+    # The transport codec in its stages.
+    "transport-autoencoder": replace(_TRANSPORT, stage="autoencoder"),
+    "transport-noise": replace(_TRANSPORT, stage="noise"),
+    "transport": replace(_TRANSPORT, steps=20_000),
+    "transport-gan": TransportAdversarial(
+        steps=4000, batch=8, crop=128, learning_rate=1e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
     ),
 }

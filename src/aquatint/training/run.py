@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
 from torch import Tensor
 
 from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.codecs.transport.architecture import Transport
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
 from aquatint.training.adversarial.generative import GenerativeTask
 from aquatint.training.adversarial.labeling import LabelerTask
+from aquatint.training.adversarial.transport import AdversarialTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
-from aquatint.training.recipes import RECIPES, Generative, Labels, RateDistortion, Recipe, TargetRate
+from aquatint.training.recipes import (
+    RECIPES,
+    Generative,
+    Labels,
+    RateDistortion,
+    Recipe,
+    TargetRate,
+    TransportAdversarial,
+    TransportStage,
+)
 from aquatint.training.target_rate import TargetRateTask
 from aquatint.training.task import Task
+from aquatint.training.transport import TransportTask
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
@@ -95,6 +107,12 @@ def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
         if base is not None:
             raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
         return LabelerTask(recipe, device)
+    if isinstance(recipe, TransportAdversarial):
+        if base is None:
+            raise UsageError("this recipe starts from a trained network: name its run with --from")
+        return AdversarialTask(recipe, device, trained_transport(base))
+    if isinstance(recipe, TransportStage):
+        return TransportTask(recipe, device, None if base is None else trained_transport(base))
     raise TypeError(f"there is no task for {type(recipe).__name__}")
 
 
@@ -116,7 +134,22 @@ def trained(path: Path) -> tuple[Architecture, Mapping[str, Tensor]]:
     Raises:
         ModelError: it is of something else, or no checkpoint at all.
     """
-    state = checkpoint.load(path)
-    if state["task"].get("kind") != "hyperprior":
-        raise ModelError(f"{path} is a checkpoint of kind {state['task'].get('kind')!r}, not of a hyperprior network")
+    state = _state(path, "hyperprior")
     return Architecture.from_json(state["task"]["architecture"]), state["mean"]
+
+
+def trained_transport(path: Path) -> tuple[Transport, Mapping[str, Tensor]]:
+    """The architecture and the mean weights of a checkpoint of the transport codec.
+
+    Raises:
+        ModelError: it is of something else, or no checkpoint at all.
+    """
+    state = _state(path, "transport")
+    return Transport.from_json(state["task"]["architecture"]), state["mean"]
+
+
+def _state(path: Path, kind: str) -> dict[str, Any]:
+    state = checkpoint.load(path)
+    if state["task"].get("kind") != kind:
+        raise ModelError(f"{path} is a checkpoint of kind {state['task'].get('kind')!r}, not {kind!r}")
+    return state

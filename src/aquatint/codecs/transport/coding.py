@@ -1,0 +1,184 @@
+"""From vectors to indices, and from indices to bytes and back (docs/FORMAT.md, section 4)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from aquatint import native
+from aquatint.codecs.hyperprior.context import MARGIN, NEIGHBOURS, fronts
+from aquatint.codecs.hyperprior.integers import ONE, Convolution
+from aquatint.codecs.transport.context import path
+from aquatint.codecs.transport.model import ODDS_PER_NAT, TURNS, Model, turn_tables
+from aquatint.errors import CorruptStreamError
+
+
+class Indices(Protocol):
+    """Where the indices of a front of places come from."""
+
+    def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """Indices of n places, given the tables of all turns of a path, uint8 of shape (n, N - 1)."""
+        ...
+
+
+def visit(model: Model, stages: int, size: tuple[int, int], source: Indices) -> np.ndarray:
+    """Goes through all indices of a picture in the order of the stream.
+
+    Arguments:
+        model: whose context models these are.
+        stages: 1 to K.
+        size: rows and columns of the latent vectors.
+        source: where indices come from.
+
+    Returns:
+        Of shape (stages, h, w).
+    """
+    height, width = size
+    indices = np.zeros((stages, *size), np.int64)
+    earlier = np.zeros((model.architecture.dimensions, *size))
+    for stage in range(stages):
+        networks, codes = model.contexts[stage], model.fixed_codes[stage]
+        causal = _causal(networks["neighbours"].layers[0], len(NEIGHBOURS))
+        before = networks["earlier"](earlier) if stage else None
+        known = np.zeros((len(earlier), height + 2 * MARGIN, width + 2 * MARGIN))
+        for rows, columns in fronts(height, width):
+            window = [known[:, rows + MARGIN + y, columns + MARGIN + x] for y, x in NEIGHBOURS]
+            features = causal.of_columns(np.stack(window, 1).reshape(-1, len(rows)))
+            if before is not None:
+                features = np.concatenate([features, before[:, rows, columns]])
+            odds = networks["odds"].of_columns(features).T
+            found = source(stage, rows, columns, table_index(odds))
+            indices[stage, rows, columns] = found
+            known[:, rows + MARGIN, columns + MARGIN] = codes[found].T
+        earlier = earlier + known[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+    return indices
+
+
+def _causal(layer: object, taps: int) -> Convolution:
+    """The first taps of a convolution, those that come before its centre, for columns of neighbours."""
+    assert isinstance(layer, Convolution)
+    weight = layer.weight.reshape(len(layer.bias), -1, layer.side**2)[:, :, :taps]
+    return Convolution(weight.reshape(len(layer.bias), -1), layer.bias, 1, layer.exponent)
+
+
+def table_index(odds: np.ndarray) -> np.ndarray:
+    """The nearest table for logarithms of odds with 10 fraction bits, uint8 of the same shape."""
+    index = np.floor((ODDS_PER_NAT * odds) / ONE) + TURNS // 2
+    return np.clip(index, 0, TURNS - 1).astype(np.uint8)
+
+
+def turn_costs() -> np.ndarray:
+    """Bits of a turn to 0 and to 1 with each table, of shape (TURNS, 2)."""
+    tables, _ = turn_tables()
+    zeros = tables[:, 16].astype(np.float64)
+    return 16 - np.log2(np.stack([zeros, tables[:, 17] - zeros], 1))
+
+
+def index_costs(tables: np.ndarray) -> np.ndarray:
+    """Bits of every index, of shape (n, N), with the tables of all turns, of shape (n, N - 1)."""
+    costs = turn_costs()[tables]
+    found = np.zeros((len(tables), 1))
+    while (level := found.shape[1]) <= tables.shape[1]:
+        found = (found[:, :, None] + costs[:, level - 1 : 2 * level - 1]).reshape(len(tables), -1)
+    return found
+
+
+class Chooser:
+    """Indices with the least |z - y|^2 + multiplier times their bits, and what is to be written about them.
+
+    Arguments:
+        model: whose codes these are.
+        latents: of shape (d, h, w).
+        multiplier: of a bit, 0 or more; with 0 the model's potential chooses.
+    """
+
+    def __init__(self, model: Model, latents: np.ndarray, multiplier: float) -> None:
+        self._model, self._multiplier = model, multiplier
+        self._residual = latents.astype(np.float32).copy()
+        self.values: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+        self.bits = 0.0
+
+    def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        codes = self._model.codes[stage]
+        bits = index_costs(tables)
+        rate = self._multiplier * bits if self._multiplier else -2 * self._model.biases[stage]
+        found = (distances(self._residual[:, rows, columns].T, codes) + rate).argmin(1)
+        self._residual[:, rows, columns] -= codes[found].T
+        nodes, turns = path(found, self._model.architecture.bits)
+        # Level by level, so that a decoder can read a level of all places at once.
+        self.values.append(turns.T.ravel())
+        self.rows.append(np.take_along_axis(tables, nodes, 1).T.ravel())
+        self.bits += float(bits[np.arange(len(found)), found].sum())
+        return found
+
+    def stream(self) -> bytes:
+        """What has been chosen, as the coder writes it."""
+        values = np.concatenate(self.values).astype(np.int32)
+        return native.encode_numbers(self._model.tables, values, np.concatenate(self.rows).astype(np.uint16))
+
+
+class Reader:
+    """Indices from a stream.
+
+    Arguments:
+        model: whose tables these are.
+        stream: the coder's reader.
+    """
+
+    def __init__(self, model: Model, stream: native.NumberReader) -> None:
+        self._bits, self._stream = model.architecture.bits, stream
+
+    def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(rows), np.int64)
+        places = np.arange(len(rows))
+        for level in range(self._bits):
+            turns = self._stream.read(tables[places, (1 << level) - 1 + found].astype(np.uint16))
+            if ((turns != 0) & (turns != 1)).any():
+                raise CorruptStreamError(f"a turn of a path is {turns.max()}, not 0 or 1")
+            found = 2 * found + turns
+        return found
+
+
+def distances(points: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """|z - y|^2 less |z|^2, of shape (n, N)."""
+    return np.square(codes).sum(1) - 2 * points @ codes.T
+
+
+def nearest(model: Model, latents: np.ndarray, stages: int) -> np.ndarray:
+    """Indices without a context model, of shape (stages, h, w), chosen by the model's potential."""
+    points = latents.reshape(len(latents), -1).T.astype(np.float32)
+    found = []
+    for codes, biases in zip(model.codes[:stages], model.biases[:stages], strict=True):
+        index = (distances(points, codes) - 2 * biases).argmin(1)
+        points = points - codes[index]
+        found.append(index.reshape(latents.shape[1:]))
+    return np.stack(found)
+
+
+def packed(indices: np.ndarray, bits: int) -> bytes:
+    """Indices of fixed length, from the highest bit, one after the other."""
+    turns = indices.reshape(-1, 1) >> np.arange(bits - 1, -1, -1) & 1
+    return np.packbits(turns.astype(np.uint8)).tobytes()
+
+
+def unpacked(data: bytes, shape: tuple[int, int, int], bits: int) -> np.ndarray:
+    """The inverse of `packed`.
+
+    Raises:
+        CorruptStreamError: there are not as many bytes, or bits that mean nothing are set.
+    """
+    count = int(np.prod(shape)) * bits
+    if len(data) != (count + 7) // 8:
+        raise CorruptStreamError(f"{len(data)} bytes of indices; the picture has {(count + 7) // 8}")
+    turns = np.unpackbits(np.frombuffer(data, np.uint8))
+    if turns[count:].any():
+        raise CorruptStreamError("bits after the last index are not 0")
+    return (turns[:count].reshape(-1, bits) @ (1 << np.arange(bits - 1, -1, -1))).reshape(shape)
+
+
+def sum_of_codes(model: Model, indices: np.ndarray) -> np.ndarray:
+    """Decoded latents, float32 of shape (d, h, w)."""
+    total = sum(codes[index] for codes, index in zip(model.codes, indices, strict=False))
+    return np.moveaxis(np.asarray(total, np.float32), -1, 0)

@@ -1,0 +1,1 @@
+"""Semi-discrete optimal transport: from a density to a finite set of codes, in numpy."""

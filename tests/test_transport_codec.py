@@ -1,0 +1,387 @@
+"""The transport codec: its quantiser, its paths and indices, files, and what may go wrong with them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("skimage")
+
+from safetensors.numpy import load_file, save_file  # noqa: E402
+from transport_models import SMALL, trained  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import aquatint  # noqa: E402
+from aquatint import Target, container  # noqa: E402
+from aquatint.cli import app  # noqa: E402
+from aquatint.codecs import models, transport  # noqa: E402
+from aquatint.codecs.hyperprior.integers import ONE  # noqa: E402
+from aquatint.codecs.transport import coding  # noqa: E402
+from aquatint.codecs.transport.architecture import Transport  # noqa: E402
+from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
+from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
+from aquatint.codecs.transport.model import Model, load, turn_tables  # noqa: E402
+from aquatint.codecs.transport.quantiser import Laguerre, nearest, schedule  # noqa: E402
+from aquatint.codecs.transport.sampling import sample, smooth_noise  # noqa: E402
+from aquatint.container import Header  # noqa: E402
+from aquatint.errors import (  # noqa: E402
+    CorruptStreamError,
+    LimitError,
+    MissingModelError,
+    ModelError,
+    TruncatedError,
+    UsageError,
+)
+from aquatint.training.export import transport_weights  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def content() -> bytes:
+    """The weights file of a trained network."""
+    return transport_weights(trained())
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> Path:
+    """The user's folder of models, with a small one."""
+    monkeypatch.setenv("AQUATINT_MODELS", str(tmp_path))
+    (tmp_path / "small.safetensors").write_bytes(content)
+    return tmp_path
+
+
+def small() -> Model:
+    return load(models.find("small"))
+
+
+def photograph(height: int = 96, width: int = 128) -> np.ndarray:
+    return __import__("skimage.data").data.astronaut()[100 : 100 + height, 150 : 150 + width]
+
+
+def compressed(picture: np.ndarray, target: Target, effort: int = 5) -> aquatint.Encoded:
+    encoded = aquatint.from_array(picture)
+    return aquatint.compress(encoded, target, codec="transport", model="small", effort=effort, threads=1)
+
+
+# ---- The quantiser
+
+
+def gaussian(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 4, 1, 1, generator=torch.Generator().manual_seed(seed))
+
+
+def usage_after(rho: float, *, steps: int = 400, codes: int = 32) -> np.ndarray:
+    """How often each code is used on fresh points, after learning with a fixed rho."""
+    quantiser = Laguerre(1, codes, 4)
+    for step in range(steps):
+        quantiser.learn(gaussian(1024, step), rho)
+    index, _ = nearest(gaussian(200_000, 10**6).flatten(1), quantiser.codes[0], quantiser.biases[0])
+    return np.bincount(index.numpy(), minlength=codes) / 200_000
+
+
+def entropy(shares: np.ndarray) -> float:
+    return float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
+
+
+def test_without_a_potential_the_nearest_code_is_chosen() -> None:
+    points, codes = gaussian(500).flatten(1), gaussian(20, 1).flatten(1)
+    index, gaps = nearest(points, codes, torch.zeros(20))
+    squares = torch.cdist(points, codes).square().sort(1)
+    assert torch.equal(index, squares.indices[:, 0])
+    assert (2 * gaps).numpy() == pytest.approx((squares.values[:, 1] - squares.values[:, 0]).numpy(), abs=1e-4)
+
+
+def test_balanced_transport_uses_all_codes_alike() -> None:
+    shares = usage_after(math.inf)
+    assert 2 ** entropy(shares) / 32 > 0.99
+    assert 2 ** entropy(usage_after(0.0)) / 32 < 0.97  # nearest neighbours do not
+
+
+def test_between_them_use_becomes_more_even() -> None:
+    entropies = [entropy(usage_after(rho)) for rho in (-1.0, 0.0, 1.0, math.inf)]
+    assert entropies == sorted(entropies)
+    assert entropies[0] < entropies[1] - 0.1  # entropy-constrained
+
+
+def test_the_potential_is_that_of_unbalanced_transport() -> None:
+    quantiser = Laguerre(1, 16, 4)
+    for step in range(600):
+        quantiser.learn(gaussian(1024, step), 2.0)
+    rho = 2.0 * float(quantiser.distortions[1])
+    wanted = -(rho / 2) * torch.log(16 * quantiser.usage[0])
+    assert quantiser.biases[0].numpy() == pytest.approx((wanted - wanted.mean()).numpy(), abs=0.15 * rho)
+
+
+def test_stages_refine() -> None:
+    quantiser = Laguerre(3, 16, 4)
+    for step in range(100):
+        quantiser.learn(gaussian(512, step), schedule(step / 100))
+    latents = gaussian(512, 999).requires_grad_()
+    counts = torch.tensor([1, 2, 3]).repeat(171)[:512]
+    quantised = quantiser(latents, counts)
+    left = [(quantised.sums[k] - latents).square().sum(1).mean().item() for k in range(3)]
+    assert left[0] > 1.5 * left[1] > 2 * left[2]
+    expected = torch.stack([quantised.sums[count - 1, place] for place, count in enumerate(counts)])
+    assert quantised.vectors.detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
+    (gradient,) = torch.autograd.grad(quantised.vectors.sum(), latents)
+    assert gradient.numpy() == pytest.approx(1)  # straight through
+
+
+def test_the_schedule_falls_from_transport_to_nothing() -> None:
+    assert [schedule(place) for place in (0, 0.29, 0.6, 1)] == [math.inf, math.inf, 0, 0]
+    assert schedule(0.3) == 4
+    assert schedule(0.45) == pytest.approx(0.4)
+
+
+# ---- Paths
+
+
+def test_paths_are_the_bits_of_indices() -> None:
+    nodes, turns = path(np.array([0, 5, 7]), 3)
+    assert nodes.tolist() == [[0, 1, 3], [0, 2, 5], [0, 2, 6]]
+    assert turns.tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 1]]
+
+
+def test_costs_of_indices_are_a_code() -> None:
+    tables = np.random.default_rng(0).integers(0, 256, (50, 15)).astype(np.uint8)
+    costs = coding.index_costs(tables)
+    assert costs.shape == (50, 16)
+    # The escape takes one part in 65536 of each turn.
+    assert (2.0**-costs).sum(1) == pytest.approx(1, abs=1e-4)
+    nodes, turns = path(np.full(50, 11), 4)
+    by_hand = coding.turn_costs()[np.take_along_axis(tables, nodes, 1), turns].sum(1)
+    assert costs[:, 11] == pytest.approx(by_hand)
+
+
+def test_bits_in_training_are_those_of_the_coder() -> None:
+    odds = torch.linspace(-5, 5, 15).reshape(1, 15, 1, 1)
+    tables = coding.table_index(np.rint(odds.numpy().reshape(1, 15) * ONE))
+    for index in range(16):
+        bits = float(index_bits(odds, torch.full((1, 1, 1), index), 4))
+        assert coding.index_costs(tables)[0, index] == pytest.approx(bits, abs=0.2)
+
+
+def test_tables_are_the_odds() -> None:
+    tables, shifts = turn_tables()
+    assert not shifts.any()
+    assert tables[:, :16].max() == 0
+    odds = (65535 - tables[:, 16].astype(float)) / tables[:, 16]
+    assert np.log(odds) == pytest.approx((np.arange(256) - 127.5) / 16, abs=0.05)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_fixed_lengths_pack_and_unpack(bits: int) -> None:
+    indices = np.random.default_rng(0).integers(0, 1 << bits, (2, 3, 5))
+    data = coding.packed(indices, bits)
+    assert len(data) == -(-30 * bits // 8)
+    assert np.array_equal(coding.unpacked(data, (2, 3, 5), bits), indices)
+
+
+# ---- Files
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+@pytest.mark.parametrize("shape", [(96, 128), (1, 1), (17, 250)])
+def test_files_decode_to_what_the_encoder_saw(shape: tuple[int, int], effort: int) -> None:
+    picture = photograph(*shape)
+    encoded = compressed(picture, Target(quality=60), effort)
+    decoded = aquatint.decode(encoded.data, threads=1).to_array()
+    assert decoded.shape == picture.shape
+    error = np.square(decoded / 255.0 - picture / 255.0).mean()
+    assert encoded.report.psnr == pytest.approx(-10 * np.log10(error), abs=1e-3)
+
+
+def test_estimated_bits_are_real_bits() -> None:
+    encoded = compressed(photograph(), Target(quality=100))
+    _, chunks = container.read(encoded.data)
+    real = 8 * len(chunks[container.Chunk.PAYLOAD])
+    assert encoded.report.estimated_bits <= real <= encoded.report.estimated_bits + 8 + 128 + 40
+
+
+def test_quality_means_more_bits_and_less_error() -> None:
+    found = [compressed(photograph(), Target(quality=quality)) for quality in (1, 34, 50, 67, 100)]
+    sizes = [len(one.data) for one in found]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 1.5 * sizes[0]
+    assert found[-1].report.psnr > found[0].report.psnr + 0.5
+
+
+def test_fixed_lengths_have_their_bits() -> None:
+    for stages, quality in ((1, 34), (2, 67), (3, 100)):
+        encoded = compressed(photograph(), Target(quality=quality), effort=1)
+        _, chunks = container.read(encoded.data)
+        payload = chunks[container.Chunk.PAYLOAD]
+        assert payload[0] == FIXED | stages
+        assert len(payload) == 1 + 6 * 8 * stages * 4 // 8
+
+
+def test_a_size_is_kept() -> None:
+    largest = len(compressed(photograph(), Target(quality=100)).data)
+    for size in (largest - 10, largest - 25):
+        assert size - 12 <= len(compressed(photograph(), Target(size=size)).data) <= size
+
+
+def test_rates_out_of_reach_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"a rate of .* bpp is out of this model's reach"):
+        compressed(photograph(), Target(bpp=3))
+
+
+def test_a_lagrangian_weighs_bits() -> None:
+    cheap, dear = (compressed(photograph(), Target(lagrangian=weight)) for weight in (1e-4, 1.0))
+    assert len(dear.data) < len(cheap.data)
+    assert cheap.report.psnr > dear.report.psnr
+
+
+def test_rate_and_distortion_choose_better_than_distance() -> None:
+    model, chance = small(), np.random.default_rng(0)
+    latents = chance.normal(size=(6, 8, 10)).astype(np.float32)
+
+    def cost(multiplier: float, weight: float) -> float:
+        chooser = coding.Chooser(model, latents, multiplier)
+        indices = coding.visit(model, 1, (8, 10), chooser)
+        return float(np.square(latents - coding.sum_of_codes(model, indices)).sum()) + weight * chooser.bits
+
+    assert cost(0.5, 0.5) < cost(0.0, 0.5)
+
+
+def test_damage_of_fixed_lengths_stays_where_it_is() -> None:
+    encoded = compressed(photograph(), Target(quality=34), effort=1)
+    header, chunks = container.read(encoded.data)
+    payload = bytearray(chunks[container.Chunk.PAYLOAD])
+    before = read(small(), bytes(payload), (6, 8))
+    payload[5] ^= 0xFF
+    after = read(small(), bytes(payload), (6, 8))
+    assert (before != after).sum() == 2  # two indices a byte
+    assert transport.decode(bytes(payload), header, threads=1).shape == (96, 128, 3)
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+def test_damaged_payloads_are_refused_or_decoded(effort: int) -> None:
+    header, chunks = container.read(compressed(photograph(), Target(quality=67), effort).data)
+    payload = chunks[container.Chunk.PAYLOAD]
+    for length in range(len(payload)):
+        with pytest.raises((TruncatedError, CorruptStreamError)):
+            transport.decode(payload[:length], header, threads=1)
+    with pytest.raises(CorruptStreamError):
+        transport.decode(payload + b"\0", header, threads=1)
+    chance = np.random.default_rng(0)
+    for _ in range(60):
+        hostile = bytearray(payload)
+        for place in chance.integers(len(payload), size=3):
+            hostile[place] = chance.integers(256)
+        try:
+            pixels = transport.decode(bytes(hostile), header, threads=1)
+        except (TruncatedError, CorruptStreamError):
+            continue
+        assert pixels.shape == (96, 128, 3)
+
+
+@pytest.mark.parametrize("first", [0, 4, FIXED, FIXED | 4])
+def test_stages_that_the_model_has_not_are_refused(first: int) -> None:
+    header, _ = container.read(compressed(photograph(), Target(quality=1)).data)
+    with pytest.raises(CorruptStreamError, match=f"has {first & 127} stages; the model has 1 to 3"):
+        transport.decode(bytes([first]) + bytes(40), header, threads=1)
+
+
+def test_files_without_a_model_are_refused(installed: Path) -> None:
+    encoded = compressed(photograph(), Target(quality=1))
+    with pytest.raises(CorruptStreamError, match="names no model"):
+        transport.decode(b"\1", Header("transport", 2, 2), threads=1)
+    (installed / "small.safetensors").unlink()
+    with pytest.raises(MissingModelError, match="not installed"):
+        aquatint.decode(encoded.data)
+    header, chunks = container.read(encoded.data)
+    payload = chunks[container.Chunk.PAYLOAD]
+    assert transport.describe(payload, header)["model"] == "not installed"
+
+
+def test_a_payload_tells_what_it_is() -> None:
+    header, chunks = container.read(compressed(photograph(), Target(quality=67), effort=1).data)
+    about = transport.describe(chunks[container.Chunk.PAYLOAD], header)
+    assert (about["model"], about["stages"], about["indices"]) == ("small", 2, "fixed length")
+
+
+def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
+    tensors = load_file(installed / "small.safetensors")
+    about = {"aquatint": '{"kind": "transport", "format": 1, "architecture": %s}' % _json(SMALL)}  # noqa: UP031
+    broken = {
+        "less": {name: value for name, value in tensors.items() if name != "codes"},
+        "infinite": {**tensors, "codes": np.full_like(tensors["codes"], np.inf)},
+        "misshapen": {**tensors, "biases": tensors["biases"][:1]},
+    }
+    for name, content in broken.items():
+        save_file(content, installed / f"{name}.safetensors", about)
+        with pytest.raises(ModelError, match="cannot be used"):
+            load(models.find(name))
+    save_file(
+        tensors, installed / "later.safetensors", {"aquatint": about["aquatint"].replace('"format": 1', '"format": 2')}
+    )
+    with pytest.raises(ModelError, match="it has format 2; this program reads 1"):
+        load(models.find("later"))
+    shutil.copy(installed / "small.safetensors", installed / "copy.safetensors")
+    assert load(models.find("copy")).architecture == SMALL
+
+
+def _json(architecture: Transport) -> str:
+    return __import__("json").dumps(architecture.to_json())
+
+
+# ---- Pictures from noise
+
+
+def test_noise_is_uniform_and_alike_in_neighbours() -> None:
+    noise = smooth_noise(4, 100, 120, 1.5, 0)
+    assert noise.shape == (4, 100, 120)
+    assert np.abs(noise).max() <= 0.5
+    assert noise.var() == pytest.approx(1 / 12, rel=0.05)
+    assert np.histogram(noise, 4, (-0.5, 0.5))[0] / noise.size == pytest.approx(0.25, abs=0.03)
+    assert np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1] > 0.8
+    rough = smooth_noise(4, 100, 120, 0, 0)
+    assert abs(np.corrcoef(rough[:, 1:].ravel(), rough[:, :-1].ravel())[0, 1]) < 0.05
+
+
+def test_samples_are_pictures_of_their_seeds() -> None:
+    picture = sample("small", 40, 56)
+    assert picture.shape == (40, 56, 3)
+    assert picture.std() > 2
+    assert np.array_equal(picture, sample("small", 40, 56))
+    assert not np.array_equal(picture, sample("small", 40, 56, seed=1))
+
+
+def test_samples_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match="1 to 65535 rows and columns, not 0 and 9"):
+        sample("small", 0, 9)
+    with pytest.raises(LimitError, match="exceeds the limit"):
+        sample("small", 65535, 65535)
+    with pytest.raises(UsageError, match="smoothness must be from 0 to 64, not nan"):
+        sample("small", 9, 9, smoothness=math.nan)
+
+
+def test_the_command_samples(tmp_path: Path) -> None:
+    command = CliRunner()
+    out = tmp_path / "out.png"
+    found = command.invoke(app, ["sample", "small", str(out), "--width", "32", "--height", "20"])
+    assert (found.exit_code, found.output) == (0, "")
+    assert aquatint.read(out).pixels.shape == (20, 32, 3)
+    assert command.invoke(app, ["sample", "small", str(tmp_path / "out.jpg")]).exit_code == 2
+    assert command.invoke(app, ["sample", "none", str(out)]).exit_code == 1
+
+
+def test_there_is_no_default_model() -> None:
+    with pytest.raises(UsageError, match="has no model of its own yet"):
+        aquatint.encode(photograph(), codec="transport")
+
+
+def test_architectures_are_checked() -> None:
+    with pytest.raises(UsageError, match="codes must be a power of 2 from 2 to 4096, not 48"):
+        Transport((8, 16), 32, 6, 48, 3, 8)
+    with pytest.raises(UsageError, match="stages must be from 1 to 8, not 9"):
+        Transport((8, 16), 32, 6, 16, 9, 8)
+    with pytest.raises(UsageError, match="has no depth"):
+        Transport.from_json({"depth": 3})
+    assert Transport.from_json(SMALL.to_json()) == SMALL
