@@ -231,6 +231,13 @@ def test_rates_out_of_reach_are_refused() -> None:
         compressed(photograph(), Target(bpp=3))
 
 
+@pytest.mark.parametrize(("tune", "sigma_map"), [("wd", None), (None, "saliency")])
+def test_other_objectives_are_refused(tune: str | None, sigma_map: str | None) -> None:
+    picture = aquatint.from_array(photograph())
+    with pytest.raises(UsageError, match="tuned already"):
+        aquatint.compress(picture, Target(quality=50), codec="transport", model="small", tune=tune, sigma_map=sigma_map)
+
+
 def test_a_lagrangian_weighs_bits() -> None:
     cheap, dear = (compressed(photograph(), Target(lagrangian=weight)) for weight in (1e-4, 1.0))
     assert len(dear.data) < len(cheap.data)

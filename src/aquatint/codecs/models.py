@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from aquatint.errors import DependencyError, MissingModelError, ModelError, ModelMismatchError
+from aquatint.errors import DependencyError, MissingModelError, ModelError, ModelMismatchError, UsageError
 
 PACKAGED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
@@ -138,6 +138,16 @@ def find_hash(wanted: bytes) -> ModelFile:
         f"the file needs the model with hash {wanted.hex()}, which is not installed: "
         f"get its weights file and run 'aquatint models add FILE', or put it into {user_folder()}"
     )
+
+
+def refuse_tuning(tune: str | None, sigma_map: object) -> None:
+    """What a trained model was made for cannot be chosen when it encodes.
+
+    Raises:
+        UsageError: the encoder was given another objective than the squared error, or a map for one.
+    """
+    if tune not in (None, "psnr") or sigma_map is not None:
+        raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
 
 
 def add(path: Path) -> ModelFile:

@@ -63,8 +63,7 @@ def encode(
     progress: Callable[[Progress], None] | None,
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; effort and seed make no difference."""
-    if tune not in (None, "psnr") or sigma_map is not None:
-        raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
+    models.refuse_tuning(tune, sigma_map)
     loaded = load(models.find(model or models.DEFAULTS["hyperprior"]))
     height, width = pixels.shape[:2]
     start = time.perf_counter()

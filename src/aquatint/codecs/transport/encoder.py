@@ -52,6 +52,8 @@ def encode(
     target: Target,
     *,
     model: str | None,
+    tune: str | None,
+    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
@@ -66,6 +68,7 @@ def encode(
     Effort 1 writes indices of fixed length, which survive damage and need no context model; any other effort chooses
     indices by rate and distortion, and codes them with the context model.
     """
+    models.refuse_tuning(tune, sigma_map)
     loaded = load(models.find(_name(model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
