@@ -253,6 +253,20 @@ def test_a_pull_is_a_fraction_of_the_distortions_gradient(installed: Path, photo
         assert float(difference.norm()) < 0.02 * float((combined - alone).norm())
 
 
+def test_a_head_start_is_for_the_discriminator_alone(installed: Path, photographs: list[Photograph]) -> None:
+    crops, _ = loop._split(photographs, PATCHES)
+    batch = next(batches(crops, 1, 2))
+    found = {}
+    for head_start in (1, 2):
+        task = GenerativeTask(replace(PATCHES, pull=0.5, head_start=head_start), CPU)
+        numbers = task.backward("generator", batch, Processes())
+        task.backward("discriminator", batch, Processes())
+        moved = [parameter.grad for parameter in task.phases["discriminator"].parameters()]
+        assert any(gradient is not None and float(gradient.abs().max()) > 0 for gradient in moved)
+        found[head_start] = float(numbers["pull"])
+    assert found == {1: pytest.approx(0.5), 2: 0}
+
+
 @pytest.mark.parametrize("kind", ["none", "patchgan", "labels"])
 def test_a_resumed_run_is_the_uninterrupted_one(
     kind: str, installed: Path, labeler: Path, photographs: list[Photograph], tmp_path: Path

@@ -149,6 +149,9 @@ class Generative(Recipe):
     pull: float = 0.0
     """If above 0, `adversarial` is replaced in each step by the weight with which the discriminator's gradient at the
     decoded pixels is this fraction of the distortion's (Esser et al. 2021, equation 7)."""
+    head_start: int = 0
+    """Steps in which the discriminator learns but does not pull: at first its gradient means nothing, which `pull`
+    would make loud."""
     discriminator_pace: float = 4.0
     """The discriminator's learning rate over that of the generator; 1 for HiFiC, 4 for MS-ILLM."""
     momentum: float = 0.5
@@ -248,8 +251,8 @@ RECIPES: dict[str, Recipe] = {
     **RATE_DISTORTION,
     "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
     "perceptual": replace(_SMALL, momentum=0.9, square_decay=0.99, learning_rate=5e-4),
-    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, pull=0.5),
-    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008, pull=0.5),
+    "hific": replace(_SMALL, discriminator="patchgan", adversarial=0.15, pull=0.5, head_start=300),
+    "illm": replace(_SMALL, discriminator="labels", adversarial=0.008, pull=0.5, head_start=300),
     # The networks of the paper; how they were trained is not public. Square decay and evenness are ours.
     "labeler": Labels(steps=300_000, batch=16, learning_rate=1e-4, square_decay=0.99, smallest_scale=0.5),
     # For a processor.

@@ -125,6 +125,8 @@ class GenerativeTask:
             # How hard the discriminator pulls, as a fraction of the distortion: weights alone do not say.
             ratio = pull.norm() / gradient.norm().clamp(min=1e-12)
             factor = self.recipe.pull / ratio.clamp(min=1e-12) if self.recipe.pull else torch.ones_like(ratio)
+            if batch.step < self.recipe.head_start:
+                factor = torch.zeros_like(ratio)
             found |= {"adversarial": factor * adversarial.detach(), "pull": factor * ratio}
             found |= {"loss": found["loss"] + found["adversarial"], "weight": factor * self.recipe.adversarial}
             gradient = gradient + factor * pull
