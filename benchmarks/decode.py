@@ -25,6 +25,8 @@ ARCHITECTURES = {
     "16 inputs": Architecture(),
     "14 + 2 inputs": Architecture(context=14, parents=2),
     "24 inputs": Architecture(context=24),
+    "no noise": Architecture(context=14, parents=2, hidden=24, residuals=1),
+    **{f"{z} noise": Architecture(context=14, parents=2, hidden=24, residuals=1, noise=z) for z in (1, 2, 3)},
 }
 
 

@@ -6,6 +6,7 @@
 
 namespace aquatint::AQT_ISA {
 
-const DecodeKernels decode_kernels = {decode_band, write_band, measure_band, workspace_size, render_strip};
+const DecodeKernels decode_kernels = {decode_band,    write_band,   measure_band,
+                                      workspace_size, render_strip, noise_row};
 
 }  // namespace aquatint::AQT_ISA

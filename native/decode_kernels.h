@@ -15,6 +15,7 @@ constexpr int kMaxParents = 4;
 constexpr int kMaxInputs = 24;
 constexpr int kMaxHidden = 64;
 constexpr int kMaxResiduals = 4;
+constexpr int kMaxNoise = 3;
 constexpr int kLatentLimit = 511;
 
 // ---- Latents (docs/FORMAT.md, 2.4)
@@ -53,11 +54,14 @@ static constexpr size_t skewed_size(int width, int parents) {
 
 // ---- Picture (docs/FORMAT.md, 2.5)
 
+/// What the learned taps are counted from, and the taps that noise is upsampled with.
+constexpr float kDefaultTaps[4] = {-3 / 256.f, -9 / 256.f, 67 / 256.f, 201 / 256.f};
+
 /// Upsampling and synthesis, in floating point.
 struct PictureNetwork {
-    int grids, hidden, residuals;
+    int grids, hidden, residuals, noise;
     float taps[kMaxGrids - 1][4];
-    float s1[kMaxGrids][kMaxHidden];  // transposed: [channel][hidden unit]
+    float s1[kMaxGrids + kMaxNoise][kMaxHidden];  // transposed: [channel][hidden unit]
     float t1[kMaxHidden];
     float s2[3][kMaxHidden];
     float t2[3];
@@ -85,6 +89,8 @@ struct DecodeKernels {
     /// Writes the rows from `first_row` of a strip into `picture`, which is the whole picture.
     void (*render_strip)(const PictureNetwork&, const GridView* grids, const PictureFormat&, int first_row,
                          void* workspace, void* picture);
+    /// A row of a noise grid; writes whole vectors of up to 16 numbers.
+    void (*noise_row)(int grid, int row, int width, float* out);
 };
 
 namespace portable {

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "errors.h"
+#include "kernel_choice.h"
 #include "origins.h"
 #include "stream.h"
 
@@ -18,13 +19,15 @@ using namespace nb::literals;
 namespace aquatint {
 namespace {
 
-using Shape = std::tuple<int, int, int, int, int>;  // grids, context, parents, hidden, residuals
+constexpr int kMaxSide = 65535;
+
+using Shape = std::tuple<int, int, int, int, int, int>;  // grids, context, parents, hidden, residuals, noise
 using Integers = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Grid = nb::ndarray<const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 Architecture architecture_of(const Shape& shape) {
-    const auto [grids, context, parents, hidden, residuals] = shape;
-    return {grids, context, parents, hidden, residuals};
+    const auto [grids, context, parents, hidden, residuals, noise] = shape;
+    return {grids, context, parents, hidden, residuals, noise};
 }
 
 Parameters parameters_of(const std::array<Integers, kGroups>& values, const std::array<int, kGroups>& exponents,
@@ -110,7 +113,7 @@ nb::list arrays_of(const std::array<std::vector<int>, kGroups>& groups) {
 nb::tuple decode_parameters(nb::bytes payload) {
     const StreamReader reader(span_of(payload));
     const Architecture& a = reader.architecture;
-    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals},
+    return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals, a.noise},
                           arrays_of(reader.parameters.values), reader.parameters.exponents, reader.parameters.origin);
 }
 
@@ -148,6 +151,21 @@ std::tuple<std::vector<double>, std::array<double, kGroups>> measure(const Shape
     return {costs.grids, costs.groups};
 }
 
+nb::ndarray<nb::numpy, float> noise(int grid, int height, int width, const std::string& isa) {
+    require(kUsage, "grid", grid, 0, kMaxNoise - 1);
+    require(kUsage, "height", height, 1, kMaxSide);
+    require(kUsage, "width", width, 1, kMaxSide);
+    const DecodeKernels& kernels = kernels_for(choose_isa(isa));
+    const size_t size = static_cast<size_t>(height) * width;
+    auto samples = std::make_unique_for_overwrite<float[]>(size);
+    std::vector<float> row(static_cast<size_t>(width) + 15);
+    for (int y = 0; y < height; y++) {
+        kernels.noise_row(grid, y, width, row.data());
+        std::copy_n(row.data(), width, samples.get() + static_cast<size_t>(y) * width);
+    }
+    return array_of(std::move(samples), {static_cast<size_t>(height), static_cast<size_t>(width)});
+}
+
 void raise(const char* kind, const char* message) {
     const nb::object type = nb::module_::import_("aquatint.errors").attr(kind);
     PyErr_SetString(type.ptr(), message);
@@ -174,6 +192,7 @@ void bind_decoder(nb::module_& module) {
                "latents"_a.noconvert(), "isa"_a = "auto");
     module.def("measure", &measure, "architecture"_a, "parameters"_a.noconvert(), "exponents"_a, "origin"_a,
                "latents"_a.noconvert(), "isa"_a = "auto");
+    module.def("noise", &noise, "grid"_a, "height"_a, "width"_a, "isa"_a = "auto");
 }
 
 }  // namespace aquatint

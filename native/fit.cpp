@@ -32,6 +32,8 @@ namespace {
 constexpr int kStrip = 16;
 // Rows whose gradients are summed in single precision before they are added up.
 constexpr int kRateStrip = 64;
+// Upsampling of noise (FORMAT.md, 2.5).
+constexpr float kNoiseTaps[4] = {-3 / 256.f, -9 / 256.f, 67 / 256.f, 201 / 256.f};
 // Grids from this one on are so small that sharing their upsampling would cost more than it saves.
 constexpr int kSerialLevel = 2;
 
@@ -47,7 +49,7 @@ Parameters<T> locate(const NetworkShape& s, T* p) {
     located.w3 = take(2 * inputs);
     located.b3 = take(2);
     located.taps = take(4 * (s.grids - 1));
-    located.s1 = take(s.hidden * s.grids);
+    located.s1 = take(s.hidden * (s.grids + s.noise));
     located.t1 = take(s.hidden);
     located.s2 = take(3 * s.hidden);
     located.t2 = take(3);
@@ -58,7 +60,8 @@ Parameters<T> locate(const NetworkShape& s, T* p) {
 
 std::size_t parameter_count(const NetworkShape& s) {
     const int inputs = s.context + s.parents;
-    return 2 * inputs * inputs + 4 * inputs + 2 + 4 * (s.grids - 1) + s.hidden * (s.grids + 4) + 3 + 84 * s.residuals;
+    const int synthesis = s.hidden * (s.grids + s.noise + 4) + 3 + 84 * s.residuals;
+    return 2 * inputs * inputs + 4 * inputs + 2 + 4 * (s.grids - 1) + synthesis;
 }
 
 /// The parameter matrices for the optimiser; vectors and the upsampling's taps count as single rows.
@@ -73,7 +76,7 @@ std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
     for (int layer = 0; layer < 2; ++layer) add(inputs, inputs), add(1, inputs);
     add(2, inputs), add(1, 2);
     add(1, 4 * (s.grids - 1));
-    add(s.hidden, s.grids), add(1, s.hidden);
+    add(s.hidden, s.grids + s.noise), add(1, s.hidden);
     add(3, s.hidden), add(1, 3);
     for (int layer = 0; layer < s.residuals; ++layer) add(3, 27);
     add(1, 3 * s.residuals);
@@ -124,6 +127,7 @@ Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, 
             if (k > 0) gradients.emplace_back(grids_[k].height, grids_[k].width);
         }
     }
+    for (int k = 0; k < shape.noise; ++k) noise_.push_back(upsampled_noise(k));
     for (int i = 0; i <= shape.residuals; ++i) layers_.emplace_back(height, width);
     for (int i = 0; i < 2; ++i) picture_gradients_.emplace_back(height, width);
     for (int c = 0; c < 3; ++c)
@@ -131,6 +135,19 @@ Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, 
             std::copy_n(pixels + (std::size_t(c) * height + y) * width, width, target_.channels[c].row(y));
     for (int worker = 0; worker < pool_.size(); ++worker)
         workers_.emplace_back(grids_, parameters_.size(), worker, pool_.size());
+}
+
+/// Noise grid k at the size of the picture.
+OwnedPlane Fit::upsampled_noise(int k) const {
+    OwnedPlane plane(grids_[k].height, grids_[k].width);
+    kernels_.noise(k, plane, 0, grids_[k].height);
+    const Buffer scratch(2 * (width() + 64));
+    while (--k >= 0) {
+        OwnedPlane fine(grids_[k].height, grids_[k].width);
+        kernels_.upsample(plane, fine, kNoiseTaps, 0, grids_[k].height, scratch.data());
+        plane = std::move(fine);
+    }
+    return plane;
 }
 
 // Forward.
@@ -213,6 +230,7 @@ void Fit::upsample(int k, int worker, int parts) {
 std::vector<Plane> Fit::synthesis_input() const {
     std::vector<Plane> planes{grids_[0].values};
     if (shape_.grids > 1) planes.insert(planes.end(), upsampled_[0].begin(), upsampled_[0].end());
+    planes.insert(planes.end(), noise_.begin(), noise_.end());
     return planes;
 }
 

@@ -58,6 +58,7 @@ public:
 
 private:
     Range rows_of(int worker, int k) const { return share(grids_[k].height, worker, pool_.size()); }
+    OwnedPlane upsampled_noise(int k) const;
     Plane upsampling_source(int k, int channel) const;
     std::vector<Plane> synthesis_input() const;
     ResidualLayer residual_layer(int i) const;
@@ -80,6 +81,7 @@ private:
     std::vector<Grid> grids_;
     // upsampled_[k][c]: grid k + 1 + c at the size of grid k. Those of the full size turn into their own gradients.
     std::vector<std::vector<OwnedPlane>> upsampled_, upsampled_gradient_;
+    std::vector<OwnedPlane> noise_;     // at full size
     std::vector<OwnedPicture> layers_;  // the synthesis's output before and after every residual layer
     std::vector<OwnedPicture> picture_gradients_;
     OwnedPicture target_;

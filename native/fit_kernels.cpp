@@ -10,8 +10,16 @@
 namespace aquatint::AQT_ISA {
 
 extern const FitKernels kFitKernels;
-const FitKernels kFitKernels{
-    quantise,          rate,          upsample, upsample_backward, synthesise, synthesise_backward, residual,
-    residual_backward, squared_error, adam};
+const FitKernels kFitKernels{quantise,
+                             rate,
+                             noise,
+                             upsample,
+                             upsample_backward,
+                             synthesise,
+                             synthesise_backward,
+                             residual,
+                             residual_backward,
+                             squared_error,
+                             adam};
 
 }  // namespace aquatint::AQT_ISA

@@ -13,6 +13,8 @@ namespace aquatint {
 constexpr int kMaxGrids = 9;
 constexpr int kMaxHidden = 64;
 constexpr int kMaxInputs = 24;
+constexpr int kMaxNoise = 3;
+constexpr int kMaxChannels = kMaxGrids + kMaxNoise;  // that the synthesis sees
 constexpr int kContextRows = 3;  // rows above a latent that its context reaches
 constexpr int kMargin = 16;      // floats before every row of a plane, at least as many as any stage reads there
 constexpr int kRowUnit = 32;     // rows are padded to a multiple of this: two of the widest vectors
@@ -32,7 +34,7 @@ struct Picture {
 
 /// The sizes of FORMAT.md, 2.1.
 struct NetworkShape {
-    int grids, context, parents, hidden, residuals;
+    int grids, context, parents, hidden, residuals, noise;
 };
 
 /// Pointers to the arrays of parameters, or of their gradients, in the order in which they are stored.
@@ -81,6 +83,9 @@ struct FitKernels {
     /// Bits of the rows, and the gradients that the pass asks for.
     double (*rate)(const RatePass&, int begin, int end);
 
+    /// Rows of noise grid k.
+    void (*noise)(int k, Plane grid, int begin, int end);
+
     /// Rows of fine = doubled coarse. scratch: 2 (coarse.width + 64) floats.
     void (*upsample)(Plane coarse, Plane fine, const float* taps, int begin, int end, float* scratch);
 
@@ -89,12 +94,12 @@ struct FitKernels {
     void (*upsample_backward)(Plane coarse, Plane fine_gradient, const float* taps, float* coarse_gradient, bool add,
                               float* tap_gradient, int begin, int end, float* scratch);
 
-    /// Rows of output = s2 relu(s1 z + t1) + t2, z being the upsampled grids, with replicated columns at both ends.
+    /// Rows of output = s2 relu(s1 z + t1) + t2, z being the upsampled grids and noise, with replicated columns at both ends.
     void (*synthesise)(const NetworkShape&, const Parameters<const float>&, const Plane* upsampled, Picture output,
                        int begin, int end);
 
     /// Gradients of synthesise. That of the finest grid is added to finest_gradient (laid out as upsampled[0]), those
-    /// of the others replace the upsampled values.
+    /// of the other grids replace the upsampled values.
     void (*synthesise_backward)(const NetworkShape&, const Parameters<const float>&, const Plane* upsampled,
                                 Picture output_gradient, float* finest_gradient, Parameters<float>* gradient, int begin,
                                 int end);

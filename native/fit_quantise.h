@@ -8,20 +8,10 @@
 #pragma once
 
 #include "fit_kernels.h"
+#include "noise.h"
 #include "simd_math.h"
 
 namespace aquatint::AQT_ISA {
-
-/// A hash of 32 bits (the "lowbias32" constants of C. Wellons' hash prospector); T is uint32_t or a vector of it.
-template <class T>
-AQT_INLINE T mix(T h) {
-    h ^= h >> 16;
-    h *= 0x7feb352du;
-    h ^= h >> 15;
-    h *= 0x846ca68bu;
-    h ^= h >> 16;
-    return h;
-}
 
 struct SoftRound {
     float sharpness;  // 2 log2(e) / T: tanh(t / T) = 1 - 2 / (2^(sharpness t) + 1)

@@ -24,15 +24,16 @@ AQT_INLINE void store_tile(const Plane& plane, int y, int x, int vectors, const 
 static void synthesise(const NetworkShape& shape, const Parameters<const float>& p, const Plane* upsampled,
                        Picture output, int begin, int end) {
     const int width = upsampled[0].width;
-    float s1_transposed[kMaxGrids * kMaxHidden], s2_transposed[kMaxHidden * 3];
-    transpose(p.s1, shape.hidden, shape.grids, s1_transposed);
+    const int inputs = shape.grids + shape.noise;
+    float s1_transposed[kMaxChannels * kMaxHidden], s2_transposed[kMaxHidden * 3];
+    transpose(p.s1, shape.hidden, inputs, s1_transposed);
     transpose(p.s2, 3, shape.hidden, s2_transposed);
-    Floats in[kMaxGrids * kTile], hidden[kMaxHidden * kTile], out[3 * kTile];
+    Floats in[kMaxChannels * kTile], hidden[kMaxHidden * kTile], out[3 * kTile];
     for (int y = begin; y < end; ++y) {
         for (int x = 0; x < width; x += kTile * kLanes) {
             const int vectors = vectors_of_tile(x, width);
-            load_tile(upsampled, shape.grids, y, x, vectors, in);
-            dense<Activation::relu>(s1_transposed, p.t1, in, shape.grids, hidden, shape.hidden, vectors);
+            load_tile(upsampled, inputs, y, x, vectors, in);
+            dense<Activation::relu>(s1_transposed, p.t1, in, inputs, hidden, shape.hidden, vectors);
             dense<Activation::none>(s2_transposed, p.t2, hidden, shape.hidden, out, 3, vectors);
             for (int c = 0; c < 3; ++c) store_tile(output.channels[c], y, x, vectors, out + c * kTile);
         }
@@ -42,36 +43,39 @@ static void synthesise(const NetworkShape& shape, const Parameters<const float>&
 
 /// Lane by lane sums of the parameters' gradients.
 struct SynthesisSums {
-    Floats s1[kMaxHidden * kMaxGrids], t1[kMaxHidden], s2[3 * kMaxHidden], t2[3];
+    Floats s1[kMaxHidden * kMaxChannels], t1[kMaxHidden], s2[3 * kMaxHidden], t2[3];
 };
 
 static void synthesise_backward(const NetworkShape& shape, const Parameters<const float>& p, const Plane* upsampled,
                                 Picture output_gradient, float* finest_gradient, Parameters<float>* gradient, int begin,
                                 int end) {
     const int width = upsampled[0].width;
-    float s1_transposed[kMaxGrids * kMaxHidden];
-    transpose(p.s1, shape.hidden, shape.grids, s1_transposed);
+    const int inputs = shape.grids + shape.noise;
+    float s1_transposed[kMaxChannels * kMaxHidden], s1_of_grids[kMaxHidden * kMaxGrids];
+    transpose(p.s1, shape.hidden, inputs, s1_transposed);
+    for (int o = 0; o < shape.hidden; ++o)
+        for (int k = 0; k < shape.grids; ++k) s1_of_grids[o * shape.grids + k] = p.s1[o * inputs + k];
     SynthesisSums sums;
     if (gradient) sums = {};
-    Floats in[kMaxGrids * kTile], hidden[kMaxHidden * kTile], out[3 * kTile];
+    Floats in[kMaxChannels * kTile], hidden[kMaxHidden * kTile], out[3 * kTile];
     for (int y = begin; y < end; ++y)
         for (int x = 0; x < width; x += kTile * kLanes) {
             const int vectors = vectors_of_tile(x, width);
-            load_tile(upsampled, shape.grids, y, x, vectors, in);
+            load_tile(upsampled, inputs, y, x, vectors, in);
             load_tile(output_gradient.channels, 3, y, x, vectors, out);
             // Computing the hidden layer again is cheaper than keeping it.
-            dense<Activation::relu>(s1_transposed, p.t1, in, shape.grids, hidden, shape.hidden, vectors);
+            dense<Activation::relu>(s1_transposed, p.t1, in, inputs, hidden, shape.hidden, vectors);
             if (gradient) accumulate_gradient(out, 3, hidden, shape.hidden, sums.s2, sums.t2, vectors);
             dense<Activation::gate>(p.s2, nullptr, out, 3, hidden, shape.hidden, vectors);
-            if (gradient) accumulate_gradient(hidden, shape.hidden, in, shape.grids, sums.s1, sums.t1, vectors);
-            dense<Activation::none>(p.s1, nullptr, hidden, shape.hidden, in, shape.grids, vectors);
+            if (gradient) accumulate_gradient(hidden, shape.hidden, in, inputs, sums.s1, sums.t1, vectors);
+            dense<Activation::none>(s1_of_grids, nullptr, hidden, shape.hidden, in, shape.grids, vectors);
             for (int k = 1; k < shape.grids; ++k) store_tile(upsampled[k], y, x, vectors, in + k * kTile);
             if (!finest_gradient) continue;
             float* finest = finest_gradient + y * upsampled[0].stride + x;
             for (int n = 0; n < vectors; ++n, finest += kLanes) store(finest, load(finest) + in[n]);
         }
     if (gradient) {
-        flush(sums.s1, shape.hidden * shape.grids, gradient->s1);
+        flush(sums.s1, shape.hidden * inputs, gradient->s1);
         flush(sums.t1, shape.hidden, gradient->t1);
         flush(sums.s2, 3 * shape.hidden, gradient->s2);
         flush(sums.t2, 3, gradient->t2);

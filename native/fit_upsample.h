@@ -5,6 +5,7 @@
 //   odd m:  k1 p[c-1] + k3 p[c] + k2 p[c+1] + k0 p[c+2]
 #pragma once
 #include "fit_kernels.h"
+#include "noise.h"
 #include "simd_math.h"
 
 namespace aquatint::AQT_ISA {
@@ -42,6 +43,10 @@ AQT_INLINE void double_vertically(const Plane& coarse, int m, const float* taps,
                            weights[2] * load(rows[2] + x) + weights[3] * load(rows[3] + x));
     out[-2] = out[-1] = out[0];
     out[coarse.width] = out[coarse.width + 1] = out[coarse.width - 1];
+}
+
+static void noise(int k, Plane grid, int begin, int end) {
+    for (int y = begin; y < end; ++y) noise_row(k, y, grid.width, grid.data + y * grid.stride);
 }
 
 static void upsample(Plane coarse, Plane fine, const float* taps, int begin, int end, float* scratch) {

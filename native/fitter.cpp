@@ -65,10 +65,10 @@ Array to_array(const std::vector<float>& values) {
 
 class Fitter {
 public:
-    Fitter(const Pixels& pixels, int grids, int context, int parents, int hidden, int residuals, int threads,
-           const std::string& isa)
+    Fitter(const Pixels& pixels, int grids, int context, int parents, int hidden, int residuals, int noise,
+           int threads, const std::string& isa)
         : fit_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
-               checked({grids, context, parents, hidden, residuals}), checked_threads(threads), choose_isa(isa)),
+               checked({grids, context, parents, hidden, residuals, noise}), checked_threads(threads), choose_isa(isa)),
           picture_(3 * fit_.pixels()) {}
 
     Array parameters() { return to_array(fit_.parameters()); }
@@ -132,11 +132,16 @@ public:
         return {value, bits, to_array(fit_.parameter_gradient()), latent_gradients};
     }
 
-    std::pair<double, std::vector<double>> evaluate() {
+    std::pair<double, std::vector<double>> evaluate(const nb::object& distortion) {
         const Turn turn(*this);
-        const nb::gil_scoped_release release;
-        const auto bits = fit_.forward(Pass{});
-        return {fit_.squared_error(false), bits};
+        std::vector<double> bits;
+        {
+            const nb::gil_scoped_release release;
+            bits = fit_.forward(Pass{});
+            if (distortion.is_none()) return {fit_.squared_error(false), bits};
+            fit_.export_picture(picture_.data());
+        }
+        return {call(distortion), bits};
     }
 
     Array render() {
@@ -199,6 +204,7 @@ private:
         require_between("hidden", shape.hidden, 4, kMaxHidden);
         require(shape.hidden % 4 == 0, "hidden must be a multiple of 4, not " + std::to_string(shape.hidden));
         require_between("residuals", shape.residuals, 0, 4);
+        require_between("noise", shape.noise, 0, std::min(kMaxNoise, shape.grids));
         return shape;
     }
 
@@ -269,8 +275,9 @@ private:
 
 void bind_fitter(nb::module_& module) {
     nb::class_<Fitter>(module, "Fitter", "The fit of an overfitted codec to one picture, on the CPU.")
-        .def(nb::init<const Pixels&, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(),
-             "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "threads"_a = 0, "isa"_a = "auto")
+        .def(nb::init<const Pixels&, int, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(),
+             "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "noise"_a = 0,
+             "threads"_a = 0, "isa"_a = "auto")
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("set_origin", &Fitter::set_origin, "values"_a)
@@ -280,7 +287,7 @@ void bind_fitter(nb::module_& module) {
              "seed"_a, "distortion"_a = nb::none())
         .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
-        .def("evaluate", &Fitter::evaluate)
+        .def("evaluate", &Fitter::evaluate, "distortion"_a = nb::none())
         .def("render", &Fitter::render)
         .def("reset_optimiser", &Fitter::reset_optimiser);
 }

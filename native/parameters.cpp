@@ -13,7 +13,6 @@ constexpr int kMaxParameter = 32767;
 constexpr int kWeightBits = 10;  // fraction bits of the entropy network's weights
 constexpr int kBiasBits = 16;    // and of its biases
 constexpr int kMaxExponents[kGroups] = {kWeightBits, 15, 15, 15, 15, 15, 15};
-constexpr float kDefaultTaps[4] = {-3 / 256.f, -9 / 256.f, 67 / 256.f, 201 / 256.f};
 
 /// Takes the integers of a group one after the other.
 class Values {
@@ -34,10 +33,11 @@ class Values {
 std::array<size_t, kGroups> group_sizes(const Architecture& a) {
     const auto inputs = static_cast<size_t>(a.inputs()), hidden = static_cast<size_t>(a.hidden);
     const auto grids = static_cast<size_t>(a.grids), residuals = static_cast<size_t>(a.residuals);
+    const auto noise = static_cast<size_t>(a.noise);
     return {2 * inputs * inputs + 2 * inputs,
             2 * inputs + 2,
             4 * (grids - 1),
-            hidden * (grids + 3),
+            hidden * (grids + noise + 3),
             hidden + 3,
             81 * residuals,
             3 * residuals};
@@ -52,6 +52,7 @@ void check_architecture(const Architecture& a, const char* kind) {
         throw Error(kind, "the entropy network has " + number(a.inputs()) + " inputs, not 8, 16 or 24");
     require(kind, "hidden width", a.hidden, 4, kMaxHidden);
     if (a.hidden % 4 != 0) throw Error(kind, "hidden width is " + number(a.hidden) + ", not a multiple of 4");
+    require(kind, "number of noise grids", a.noise, 0, std::min(kMaxNoise, a.grids));
 }
 
 void check_exponent(int group, int exponent, bool empty, const char* kind) {
@@ -105,6 +106,7 @@ PictureNetwork picture_network(const Architecture& architecture, const Parameter
     network.grids = architecture.grids;
     network.hidden = architecture.hidden;
     network.residuals = architecture.residuals;
+    network.noise = architecture.noise;
 
     Values taps(parameters, kUpsampling);
     for (int k = 0; k < architecture.grids - 1; k++)
@@ -112,7 +114,7 @@ PictureNetwork picture_network(const Architecture& architecture, const Parameter
 
     Values weights(parameters, kSynthesisWeights);
     for (int o = 0; o < architecture.hidden; o++)
-        for (int k = 0; k < architecture.grids; k++) network.s1[k][o] = weights.real();
+        for (int k = 0; k < architecture.grids + architecture.noise; k++) network.s1[k][o] = weights.real();
     for (auto& row : network.s2)
         for (int o = 0; o < architecture.hidden; o++) row[o] = weights.real();
 

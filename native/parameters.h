@@ -10,7 +10,7 @@
 namespace aquatint {
 
 struct Architecture {
-    int grids, context, parents, hidden, residuals;
+    int grids, context, parents, hidden, residuals, noise;
 
     int inputs() const { return context + parents; }
 };

@@ -118,7 +118,7 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
     if (payload.size() < kFixedBytes + kStateBytes)
         throw Error(kTruncated, "the stream has " + number(payload.size()) + " bytes, fewer than the " +
                                     number(kFixedBytes + kStateBytes) + " of its fixed part");
-    architecture = {payload[0] & 15, payload[1] & 31, payload[1] >> 5, payload[2], payload[0] >> 4};
+    architecture = {payload[0] & 15, payload[1] & 31, payload[1] >> 5, payload[2] & ~3, payload[0] >> 4, payload[2] & 3};
     check_architecture(architecture, kCorrupt);
     parameters.origin = payload[3];
     const auto origins = origin(architecture, parameters.origin);
@@ -195,7 +195,8 @@ std::vector<uint8_t> write_stream(const Architecture& architecture, const Parame
 
     std::vector<uint8_t> out = {static_cast<uint8_t>(architecture.grids | architecture.residuals << 4),
                                 static_cast<uint8_t>(architecture.context | architecture.parents << 5),
-                                static_cast<uint8_t>(architecture.hidden), static_cast<uint8_t>(parameters.origin)};
+                                static_cast<uint8_t>(architecture.hidden | architecture.noise),
+                                static_cast<uint8_t>(parameters.origin)};
     const auto differences = differences_from_origin(architecture, parameters);
     std::vector<Symbol> symbols;
     for (int group = 0; group < kGroups; group++) {

@@ -5,6 +5,7 @@
 // which keeps it in the nearest caches.
 #pragma once
 #include "decode_kernels.h"
+#include "noise.h"
 #include "simd.h"
 #include "simd_math.h"
 
@@ -20,8 +21,8 @@ static inline int clamped(int index, int size) { return index < 0 ? 0 : index < 
 /// Floats from one row to the next: a multiple of two vectors of the widest instruction set, and margins.
 static inline ptrdiff_t row_stride(int width) { return (width + 31) / 32 * 32 + 2 * kMargin; }
 
-/// Some rows of all channels of one level of the pyramid. Channel c is grid `level + c`, as far as it has been
-/// upsampled.
+/// Some rows of all channels of one level of the pyramid: its grid and those upsampled to it, coarser ones later, and
+/// then its noise and that upsampled to it.
 struct Level {
     int height, width;  // of the whole level
     int begin, end;     // the rows at hand
@@ -39,10 +40,13 @@ static inline int level_size(int size, int level) {
     return static_cast<int>((int64_t{size} + (1 << level) - 1) >> level);
 }
 
+static inline int latent_channels(const PictureNetwork& network, int level) { return network.grids - level; }
+static inline int noise_channels(const PictureNetwork& network, int level) { return larger(0, network.noise - level); }
+
 /// Everything that rendering a strip needs, laid out in one block of memory. With no block it only counts floats.
 struct Workspace {
     Level levels[kMaxGrids];              // [0] is not stored: see `finest`
-    float* finest[kMaxGrids];             // one row of every channel
+    float* finest[kMaxGrids + kMaxNoise];  // one row of every channel
     float* blend;                         // a row between vertical and horizontal doubling
     float* layers[kMaxResiduals + 1][3];  // kResidualRows rows of red, green, blue after each layer
     uint16_t* samples[3];                 // a row of the picture
@@ -62,14 +66,14 @@ struct Workspace {
             Level& level = levels[k];
             level.height = level_size(height, k);
             level.width = level_size(width, k);
-            level.channels = network.grids - k;
+            level.channels = latent_channels(network, k) + noise_channels(network, k);
             // Half the rows of the finer level, two taps on either side, and one for each odd end.
             rows = smaller(level.height, rows / 2 + 6);
             level.capacity = rows;
             level.stride = row_stride(level.width);
             level.data = take(level.channels * level.capacity * level.stride, 0);
         }
-        for (int c = 0; c < network.grids; c++) finest[c] = take(stride, kMargin);
+        for (int c = 0; c < network.grids + network.noise; c++) finest[c] = take(stride, kMargin);
         blend = take(stride, kMargin);
         for (int r = 0; r <= network.residuals; r++)
             for (float*& plane : layers[r]) plane = take(kResidualRows * stride, kMargin);
@@ -131,6 +135,19 @@ AQT_INLINE void double_row(const Level& coarse, int channel, const float* taps, 
     }
 }
 
+/// Row `y` of all channels of level `k`; `out(c)` is where channel c goes.
+template <class Out>
+AQT_INLINE void level_row(const PictureNetwork& network, const GridView* grids, const Workspace& space, int k, int y,
+                          Out out) {
+    const int latents = latent_channels(network, k), noise = noise_channels(network, k), width = space.levels[k].width;
+    grid_row(grids[k], width, y, out(0));
+    for (int c = 1; c < latents; c++)
+        double_row(space.levels[k + 1], c - 1, network.taps[k], y, space.blend, out(c));
+    if (noise > 0) noise_row(k, y, width, out(latents));
+    for (int c = latents + 1; c < latents + noise; c++)
+        double_row(space.levels[k + 1], c - 2, kDefaultTaps, y, space.blend, out(c));
+}
+
 /// Fills all levels but the finest with the rows that rows `begin` to `end` of the finest need.
 AQT_INLINE void upsample(const PictureNetwork& network, const GridView* grids, Workspace& space, int begin, int end) {
     space.levels[0].begin = begin;
@@ -142,11 +159,8 @@ AQT_INLINE void upsample(const PictureNetwork& network, const GridView* grids, W
     }
     for (int k = network.grids - 1; k > 0; k--) {
         const Level& level = space.levels[k];
-        for (int y = level.begin; y < level.end; y++) {
-            grid_row(grids[k], level.width, y, level.row(0, y));
-            for (int c = 1; c < level.channels; c++)
-                double_row(space.levels[k + 1], c - 1, network.taps[k], y, space.blend, level.row(c, y));
-        }
+        for (int y = level.begin; y < level.end; y++)
+            level_row(network, grids, space, k, y, [&](int c) { return level.row(c, y); });
     }
 }
 
@@ -165,7 +179,7 @@ AQT_INLINE void synthesise_row(const PictureNetwork& network, float* const* chan
             Floats h[4][kUnroll];
             for (int i = 0; i < 4; i++)
                 for (Floats& sum : h[i]) sum = splat(network.t1[o + i]);
-            for (int k = 0; k < network.grids; k++)
+            for (int k = 0; k < network.grids + network.noise; k++)
                 for (int j = 0; j < kUnroll; j++) {
                     const Floats z = load(channels[k] + x + j * kLanes);
                     for (int i = 0; i < 4; i++) h[i][j] += splat(network.s1[k][o + i]) * z;
@@ -270,9 +284,7 @@ static void render_strip(const PictureNetwork& network, const GridView* grids, c
             float* const out[3] = {space.layer_row(layer, 0, y), space.layer_row(layer, 1, y),
                                    space.layer_row(layer, 2, y)};
             if (layer == 0) {
-                grid_row(grids[0], width, y, space.finest[0]);
-                for (int c = 1; c < network.grids; c++)
-                    double_row(space.levels[1], c - 1, network.taps[0], y, space.blend, space.finest[c]);
+                level_row(network, grids, space, 0, y, [&](int c) { return space.finest[c]; });
                 synthesise_row(network, space.finest, width, out);
             } else {
                 residual_row(network, space, layer, y, height, width);

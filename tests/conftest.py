@@ -70,6 +70,8 @@ class FakeCodec:
         target: Target,
         *,
         model: str | None,
+        tune: str | None,
+        sigma_map: np.ndarray | str | None,
         depth: int,
         grayscale: bool,
         overhead: int,

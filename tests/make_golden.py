@@ -27,6 +27,7 @@ CASES = {
     "narrow_17x3": (Architecture(grids=4, context=7, parents=1, hidden=4, residuals=0), 17, 3),
     "wide_33x40": (Architecture(grids=9, context=20, parents=4, hidden=32, residuals=4), 33, 40),
     "single_1x1": (Architecture(grids=1, context=8, parents=0, hidden=8, residuals=1), 1, 1),
+    "noise_45x70": (Architecture(grids=7, context=14, parents=2, hidden=24, residuals=1, noise=3), 45, 70),
 }
 
 

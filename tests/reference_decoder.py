@@ -104,17 +104,18 @@ class Decoded:
     grids: int
     residuals: int
     hidden: int
+    noise: int
     integers: list[list[int]]  # of the seven groups
     exponents: list[int]
     latents: list[np.ndarray]
 
 
-def group_shapes(n: int, r: int, i: int, s: int) -> list[list[tuple[int, ...]]]:
+def group_shapes(n: int, r: int, i: int, s: int, z: int = 0) -> list[list[tuple[int, ...]]]:
     return [
         [(i, i), (i, i), (2, i)],
         [(i,), (i,), (2,)],
         [(n - 1, 4)],
-        [(s, n), (3, s)],
+        [(s, n + z), (3, s)],
         [(s,), (3,)],
         [(r, 3, 3, 3, 3)],
         [(r, 3)],
@@ -131,11 +132,11 @@ def arrays_of(values: list, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     return arrays
 
 
-def origin_of(n: int, r: int, c: int, p: int, s: int, which: int) -> list[list[int]]:
+def origin_of(n: int, r: int, c: int, p: int, s: int, z: int, which: int) -> list[list[int]]:
     """The numbers of an origin, a list a group."""
     shapes = group_shapes(7, r, c + p, s)
     if which == 0:
-        return [[0] * sum(int(np.prod(shape)) for shape in group) for group in group_shapes(n, r, c + p, s)]
+        return [[0] * sum(int(np.prod(shape)) for shape in group) for group in group_shapes(n, r, c + p, s, z)]
     table = np.frombuffer(ORIGINS.read_bytes(), "<i2").astype(int).tolist()
     length = sum(int(np.prod(shape)) for group in shapes for shape in group)
     while tuple(table[:4]) != (c, p, s, r):
@@ -154,7 +155,7 @@ def origin_of(n: int, r: int, c: int, p: int, s: int, which: int) -> list[list[i
         if group == shapes[2]:
             arrays = [arrays[0][: n - 1]]
         if group == shapes[3]:
-            arrays = [arrays[0][:, :n], arrays[1]]
+            arrays = [np.pad(arrays[0][:, :n], ((0, 0), (0, z))), arrays[1]]
         groups.append([int(x) for array in arrays for x in array.ravel()])
     return groups
 
@@ -171,14 +172,14 @@ def at(grid: np.ndarray, y: int, x: int) -> int:
 def decode_stream(payload: bytes, height: int, width: int) -> Decoded:
     n, r = payload[0] & 15, payload[0] >> 4
     c, p = payload[1] & 31, payload[1] >> 5
-    s = payload[2]
+    s, noise = payload[2] & ~3, payload[2] & 3
     exponents = [byte & 15 for byte in payload[4:11]]
     scales = [byte >> 4 for byte in payload[4:11]]
     mask = payload[11] | payload[12] << 8
     coder = EntropyDecoder(payload[13:])
 
-    shapes = group_shapes(n, r, c + p, s)
-    origins = origin_of(n, r, c, p, s, payload[3])
+    shapes = group_shapes(n, r, c + p, s, noise)
+    origins = origin_of(n, r, c, p, s, noise, payload[3])
     integers = [
         [coder.number(0, 4 + 5 * scale) + rounded(value, exponent) for value in group]
         for group, scale, exponent in zip(origins, scales, exponents, strict=True)
@@ -217,7 +218,7 @@ def decode_stream(payload: bytes, height: int, width: int) -> Decoded:
                     grid[y, x] = coder.number(mean, scale)
                     assert abs(grid[y, x]) <= 511
     coder.finish()
-    return Decoded(n, r, s, integers, exponents, latents)
+    return Decoded(n, r, s, noise, integers, exponents, latents)
 
 
 # ---- 2.5: the picture
@@ -237,9 +238,27 @@ def double(lines: np.ndarray, taps: np.ndarray) -> np.ndarray:
     return out
 
 
+def mix(h: int) -> int:
+    h ^= h >> 16
+    h = h * 0x7FEB352D % 2**32
+    h ^= h >> 15
+    h = h * 0x846CA68B % 2**32
+    return h ^ h >> 16
+
+
+def noise_grid(k: int, height: int, width: int) -> np.ndarray:
+    grid = np.zeros((height, width))
+    for y in range(height):
+        key = mix((mix(k) + y) % 2**32)
+        for x in range(width):
+            n = sum(mix((key + x * (key | 1)) % 2**32).to_bytes(4, "little"))
+            grid[y, x] = (n - 510) / 4096
+    return grid
+
+
 def picture(decoded: Decoded, height: int, width: int, depth: int, grayscale: bool) -> np.ndarray:
     n, inputs = decoded.grids, 8  # the entropy network's width does not matter here
-    shapes = group_shapes(n, decoded.residuals, inputs, decoded.hidden)
+    shapes = group_shapes(n, decoded.residuals, inputs, decoded.hidden, decoded.noise)
     real = [
         [value * 2.0**-e for value in values] for values, e in zip(decoded.integers, decoded.exponents, strict=True)
     ]
@@ -254,6 +273,11 @@ def picture(decoded: Decoded, height: int, width: int, depth: int, grayscale: bo
         grid = decoded.latents[k]
         doubled = [double(double(channel, taps[k] + DEFAULT_TAPS).T, taps[k] + DEFAULT_TAPS).T for channel in channels]
         channels = [grid.astype(float), *(channel[: grid.shape[0], : grid.shape[1]] for channel in doubled)]
+    for k in range(decoded.noise):
+        channel = noise_grid(k, *decoded.latents[k].shape)
+        for finer in reversed(decoded.latents[:k]):
+            channel = double(double(channel, DEFAULT_TAPS).T, DEFAULT_TAPS).T[: finer.shape[0], : finer.shape[1]]
+        channels.append(channel)
     z = np.stack(channels)
 
     h = np.maximum(0, np.einsum("sn,nyx->syx", s1, z) + t1[:, None, None])

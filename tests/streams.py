@@ -28,6 +28,7 @@ def synthetic_stream(architecture: Architecture, height: int, width: int, seed: 
         name: np.rint(rng.normal(scale=spread.get(name, 15), size=shape)).astype(np.int32)
         for name, shape in architecture.arrays().items()
     }
+    parameters["s1"][:, architecture.grids :] *= 32  # as much texture as picture
     latents = [np.rint(rng.laplace(scale=0.8, size=shape)) for shape in architecture.grid_shapes(height, width)]
     for grid in latents:
         outliers = rng.random(grid.shape) < 0.01

@@ -103,8 +103,12 @@ def test_profile_is_applied_on_the_way_in(photo: np.ndarray) -> None:
 
 def test_arguments_reach_the_codec(fake_codec: FakeCodec) -> None:
     seen: list[Progress] = []
-    encode(picture(), bpp=1.5, effort=7, threads=3, device="cpu", seed=11, progress=seen.append)
+    sigma_map = np.zeros((12, 17))
+    options = {"tune": "wd", "sigma_map": sigma_map, "threads": 3, "device": "cpu", "seed": 11}
+    encode(picture(), bpp=1.5, effort=7, progress=seen.append, **options)  # type: ignore[arg-type]
     call = fake_codec.calls[-1]
+    assert call["sigma_map"] is sigma_map
+    assert call["tune"] == "wd"
     assert call["target"] == Target(bpp=1.5)
     assert (call["depth"], call["effort"], call["threads"], call["device"], call["seed"]) == (8, 7, 3, "cpu", 11)
     assert [event.step for event in seen] == [1]
@@ -150,6 +154,8 @@ def test_a_codec_that_exceeds_the_size_is_caught(fake_codec: FakeCodec, monkeypa
 def _codec_arguments() -> dict:
     return {
         "model": None,
+        "tune": None,
+        "sigma_map": None,
         "depth": 8,
         "grayscale": False,
         "overhead": 0,

@@ -174,7 +174,35 @@ def test_options_reach_the_codec(folder: Path, fake_codec: FakeCodec) -> None:
     call = fake_codec.calls[0]
     assert call["target"] == Target(size=3000)
     assert [call[key] for key in ("effort", "threads", "device", "seed")] == [2, 1, "cpu", 7]
+    assert (call["tune"], call["sigma_map"]) == (None, None)
     assert (folder / "photo.aqt").stat().st_size <= 3000
+
+
+def test_a_sigma_map_is_a_grey_picture(folder: Path, fake_codec: FakeCodec) -> None:
+    with PILImage.open(folder / "photo.png") as photo:
+        width, height = photo.size
+    painted = PILImage.new("L", (width, height), 51)
+    painted.paste(255, (0, 0, width, 3))
+    painted.save(folder / "map.png")
+    assert run("encode", "--tune", "wd", "--sigma-map", folder / "map.png", folder / "photo.png")[0] == 0
+    call = fake_codec.calls[0]
+    assert call["tune"] == "wd"
+    expected = np.full((height, width), 0.2)
+    expected[:3] = 1
+    np.testing.assert_allclose(call["sigma_map"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["saliency", "self-similar"])
+def test_a_sigma_map_that_is_derived(folder: Path, fake_codec: FakeCodec, name: str) -> None:
+    assert run("encode", "--tune", "wd", "--sigma-map", name, folder / "photo.png")[0] == 0
+    assert fake_codec.calls[0]["sigma_map"] == name
+
+
+def test_a_sigma_map_that_is_missing(folder: Path, fake_codec: FakeCodec) -> None:
+    status, _, words = run("encode", "--tune", "wd", "--sigma-map", folder / "none.png", folder / "photo.png")
+    assert status == 1
+    assert words == f"aquatint: error: {folder / 'none.png'}: No such file or directory\n"
+    assert not fake_codec.calls
 
 
 def test_the_default_quality_is_50(folder: Path, fake_codec: FakeCodec) -> None:

@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # the pictures are small
 ISAS = native.instruction_sets()
 DEFAULT_TAPS = np.array([-3, -9, 67, 201]) / 256
 
-# Grids, context, parents, hidden, residuals: every number of inputs, parents and residual layers at least once.
+# Grids, context, parents, hidden, residuals, noise: every number of inputs, parents and residual layers at least once.
 ARCHITECTURES = [
     Architecture(7, 16, 0, 16, 2),
     Architecture(7, 8, 0, 8, 1),
@@ -29,6 +29,8 @@ ARCHITECTURES = [
     Architecture(9, 13, 3, 20, 4),
     Architecture(1, 7, 1, 64, 1),
     Architecture(2, 4, 4, 8, 2),
+    Architecture(7, 14, 2, 24, 1, 3),
+    Architecture(1, 8, 0, 4, 0, 1),
 ]
 ENGINES = [("torch", "auto"), *(("cpu", isa) for isa in ISAS)]
 SIZES = [(1, 1), (1, 2), (17, 3), (3, 130), (67, 45), (64, 96), (33, 257)]
@@ -376,6 +378,8 @@ def test_unusable_pixels(pixels: np.ndarray, device: str) -> None:
         (Architecture(hidden=6), "hidden must be a multiple of 4, not 6"),
         (Architecture(hidden=68), "hidden must be from 4 to 64, not 68"),
         (Architecture(residuals=5), "residuals must be from 0 to 4, not 5"),
+        (Architecture(noise=4), "noise must be from 0 to 3, not 4"),
+        (Architecture(grids=2, noise=3), "noise must be from 0 to 2, not 3"),
     ],
 )
 def test_unusable_architectures(architecture: Architecture, message: str) -> None:

@@ -11,6 +11,7 @@ import aquatint
 from aquatint import Target, container, native
 from aquatint.codecs.overfitted import presets
 from aquatint.container import Chunk
+from aquatint.perception import sigma
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -23,8 +24,9 @@ def payload_of(data: bytes) -> bytes:
     return container.read(data)[1][Chunk.PAYLOAD]
 
 
-def compress(pixels: np.ndarray, effort: int = 2, **target: float) -> aquatint.Encoded:
-    return aquatint.compress(aquatint.from_array(pixels), Target(**target), effort=effort)  # type: ignore[arg-type]
+def compress(pixels: np.ndarray, effort: int = 2, tune: str = "psnr", **target: float) -> aquatint.Encoded:
+    picture = aquatint.from_array(pixels)
+    return aquatint.compress(picture, Target(**target), effort=effort, tune=tune)  # type: ignore[arg-type]
 
 
 def test_reports_what_a_decoder_finds(photo: np.ndarray) -> None:
@@ -36,9 +38,9 @@ def test_reports_what_a_decoder_finds(photo: np.ndarray) -> None:
     assert encoded.report.estimated_bits == pytest.approx(real_bits, rel=0.01, abs=64)
 
 
-@pytest.mark.parametrize("bpp", [0.4, 1.5])
-def test_bits_per_pixel_are_met(photo: np.ndarray, bpp: float) -> None:
-    assert compress(photo, effort=3, bpp=bpp).bpp == pytest.approx(bpp, rel=0.03)
+@pytest.mark.parametrize(("tune", "bpp"), [("psnr", 0.4), ("psnr", 1.5), ("wd", 0.4)])
+def test_bits_per_pixel_are_met(photo: np.ndarray, tune: str, bpp: float) -> None:
+    assert compress(photo, effort=3, tune=tune, bpp=bpp).bpp == pytest.approx(bpp, rel=0.03)
 
 
 @pytest.mark.parametrize("size", [300, 900, 3000])
@@ -78,6 +80,96 @@ def test_any_size(shape: tuple[int, int]) -> None:
     assert decoded.shape == pixels.shape
     assert psnr(decoded, pixels) == pytest.approx(encoded.report.psnr, abs=1e-3)
     assert encoded.report.psnr > 20
+
+
+# --- Wasserstein distortion
+
+
+def local_deviations(pixels: np.ndarray) -> np.ndarray:
+    """Standard deviations of brightness in squares of 8x8."""
+    rows, columns = (side // 8 * 8 for side in pixels.shape[:2])
+    luma = pixels[:rows, :columns].mean(2)
+    return luma.reshape(rows // 8, 8, columns // 8, 8).std((1, 3))
+
+
+@pytest.fixture(scope="module")
+def gravel() -> np.ndarray:
+    """A gradient, and coarse noise on its right half."""
+    grain = np.random.default_rng(0).normal(size=(128, 96)) * 30
+    pixels = np.linspace(60, 180, 192) * np.ones((128, 1))
+    pixels[:, 96:] += grain
+    return np.clip(pixels, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+
+def test_texture_survives_where_the_squared_error_drops_it(gravel: np.ndarray) -> None:
+    expected = local_deviations(gravel)
+    shares = {}
+    for tune in ("psnr", "wd"):
+        encoded = compress(gravel, effort=3, tune=tune, lagrangian=0.03)
+        decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
+        shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
+        assert decoded[:, :11].mean() < 3  # the smooth half stays smooth
+        assert (payload_of(encoded.data)[2] & 3) == (2 if tune == "wd" else 0)  # grids of common randomness
+        assert encoded.bpp < 0.15
+    assert shares["psnr"] < 0.1
+    assert shares["wd"] > 0.18
+
+
+def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
+    sigma_map = np.zeros(gravel.shape[:2], np.float32)
+    sigma_map[:64] = 0.6
+    encoded = aquatint.compress(
+        aquatint.from_array(gravel), Target(lagrangian=5e-3), effort=3, tune="wd", sigma_map=sigma_map
+    )
+    errors = np.square(np.asarray(aquatint.decode(encoded.data)).astype(float) - gravel).mean(2)[:, 96:]
+    assert errors[72:].mean() < 0.9 * errors[:56].mean()
+
+
+def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
+    pixels = gravel.astype(np.float32) / 255
+    for name, derived in {
+        "saliency": sigma.from_saliency(sigma.saliency(pixels), sigma_max=8),
+        "self-similar": sigma.self_similar(pixels),
+    }.items():
+        painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)
+        image, target = aquatint.from_array(gravel), Target(lagrangian=1e-2)
+        files = [
+            aquatint.compress(image, target, effort=1, tune="wd", sigma_map=sigma_map, threads=1)
+            for sigma_map in (name, painted, None)
+        ]
+        assert files[0].bpp == pytest.approx(files[1].bpp, rel=0.02)
+        assert files[0].data != files[2].data
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (3, 17)])
+def test_wasserstein_distortion_of_any_size(height: int, width: int) -> None:
+    rows, columns = np.indices((height, width))
+    pixels = np.stack([100 + 2 * columns, 90 + rows + columns, 80 + rows], axis=2).astype(np.uint8)
+    encoded = compress(pixels, effort=1, tune="wd", quality=60)
+    assert psnr(np.asarray(aquatint.decode(encoded.data)), pixels) == pytest.approx(encoded.report.psnr, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tune": "ssim"}, "cannot tune for 'ssim'; choose one of psnr, wd, wd-vgg"),
+        ({"tune": "psnr", "sigma_map": np.zeros((64, 64))}, "a sigma map needs an objective that has windows"),
+        ({"tune": "wd", "sigma_map": "salient"}, "no sigma map 'salient'; choose one of saliency, self-similar"),
+        ({"tune": "wd", "sigma_map": np.zeros((64, 65))}, r"each of the 64x64 pixels, not the shape \(64, 65\)"),
+        ({"tune": "wd", "sigma_map": np.full((64, 64), 1.5)}, "sigma map must be one channel from 0 to 1"),
+    ],
+)
+def test_unusable_objectives(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(aquatint.UsageError, match=message):
+        aquatint.encode(np.zeros((64, 64, 3), np.uint8), effort=1, **arguments)  # type: ignore[arg-type]
+
+
+def test_vgg_needs_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(aquatint.DependencyError, match=r"python -m aquatint\.perception\.weights vgg19"):
+        aquatint.encode(np.zeros((16, 16, 3), np.uint8), effort=1, tune="wd-vgg")
 
 
 def test_grayscale_and_depth_are_kept(photo: np.ndarray) -> None:

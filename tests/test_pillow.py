@@ -103,10 +103,19 @@ def test_save_keywords(fake_codec: FakeCodec) -> None:
     samples = samples_of(3)
     out = io.BytesIO()
     PILImage.fromarray(samples).save(
-        out, "AQT", bpp=200.0, effort=9, threads=2, exif=exif, icc_profile=b"unknown", xmp=b"<x/>", dpi=(72, 72)
+        out,
+        "AQT",
+        bpp=200.0,
+        tune="wd",
+        effort=9,
+        threads=2,
+        exif=exif,
+        icc_profile=b"unknown",
+        xmp=b"<x/>",
+        dpi=(72, 72),
     )
     call = fake_codec.calls[-1]
-    assert (call["target"], call["effort"], call["threads"]) == (Target(bpp=200.0), 9, 2)
+    assert (call["target"], call["tune"], call["effort"], call["threads"]) == (Target(bpp=200.0), "wd", 9, 2)
     image = decode(out.getvalue())
     assert (image.icc, image.xmp) == (b"unknown", b"<x/>")
     assert np.array_equal(image.to_array(), np.rot90(samples, -1))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference_decoder import RATES, ROOTS, decode_stream, picture
+from reference_decoder import RATES, ROOTS, decode_stream, noise_grid, picture
 from streams import (
     LATENT_SCALE,
     TINY,
@@ -52,6 +53,9 @@ ARCHITECTURES = {
     "24 inputs": Architecture(grids=2, context=24, parents=0, hidden=20, residuals=4),
     "24 inputs, 3 parents": Architecture(grids=9, context=21, parents=3, hidden=64, residuals=2),
     "one grid": Architecture(grids=1, context=6, parents=2, hidden=16, residuals=2),
+    "1 noise grid": Architecture(grids=1, context=8, hidden=8, residuals=1, noise=1),
+    "2 noise grids": Architecture(grids=5, context=8, hidden=4, residuals=0, noise=2),
+    "3 noise grids": Architecture(grids=3, context=8, hidden=12, residuals=3, noise=3),
 }
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 2), (17, 3), (16, 16), (33, 19), (70, 35)]
 
@@ -86,10 +90,10 @@ def test_decodes_like_the_reference(name: str, size: tuple[int, int]) -> None:
 # ---- Origins of the parameters
 
 
-@pytest.mark.parametrize("grids", [1, 4, 7])
+@pytest.mark.parametrize(("grids", "noise"), [(1, 0), (4, 0), (7, 0), (1, 1), (4, 3), (7, 2)])
 @pytest.mark.parametrize("which", [1, 9, 17, 33])
-def test_counts_parameters_from_an_origin(which: int, grids: int) -> None:
-    architecture = replace(LADDER["fast"], grids=grids)
+def test_counts_parameters_from_an_origin(which: int, grids: int, noise: int) -> None:
+    architecture = replace(LADDER["fast"], grids=grids, noise=noise)
     origin = origin_of(architecture, which)
     plain = synthetic_stream(architecture, 17, 20, seed=which)
     from_defaults = write(plain)
@@ -140,15 +144,48 @@ def test_depth_and_grayscale(depth: int, grayscale: bool) -> None:
         assert_close_pixels(pixels, expected, depth)
 
 
+@pytest.mark.parametrize("noise", [0, 3])
 @pytest.mark.parametrize("residuals", [0, 1, 2, 3, 4])
-def test_strips_and_threads_join_without_a_seam(residuals: int) -> None:
-    architecture = Architecture(grids=4, context=8, hidden=8, residuals=residuals)
+def test_strips_and_threads_join_without_a_seam(residuals: int, noise: int) -> None:
+    architecture = Architecture(grids=4, context=8, hidden=8, residuals=residuals, noise=noise)
     height, width = 200, 9  # four strips of 64 rows
     payload = write(synthetic_stream(architecture, height, width, seed=residuals))
     expected = picture(decode_stream(payload, height, width), height, width, 8, False)
     for isa in ISAS:
         for threads in (0, 1, 2, 3, 64):
             assert_close_pixels(native.decode(payload, height, width, threads=threads, isa=isa), expected)
+
+
+@pytest.mark.parametrize("grid", [0, 1, 2])
+def test_noise_is_the_same_everywhere(grid: int) -> None:
+    expected = noise_grid(grid, 37, 70)
+    for isa in ISAS:
+        np.testing.assert_array_equal(native.noise(grid, 37, 70, isa), expected)
+
+
+def test_noise_is_white_and_nearly_normal() -> None:
+    grids = [native.noise(k, 600, 800).astype(np.float64) for k in range(3)]
+    for i, grid in enumerate(grids):
+        deviation = math.sqrt((256**2 - 1) / 3) / 4096
+        assert grid.mean() == pytest.approx(0, abs=4 * deviation / math.sqrt(grid.size))
+        assert grid.std() == pytest.approx(deviation, rel=0.01)
+        standardised = grid / deviation
+        assert (standardised**4).mean() == pytest.approx(3 - 0.3, abs=0.03)  # a sum of four uniform numbers
+        spectrum = np.abs(np.fft.fft2(standardised)) ** 2 / grid.size
+        assert spectrum.max() < 25  # of exponentially distributed ones, one of all grids exceeds this in 10^5 draws
+        bands = spectrum.reshape(20, 30, 20, 40).mean((1, 3))
+        assert np.abs(bands - 1).max() < 0.2
+        for other in grids[:i]:
+            assert abs((standardised * other).mean() / deviation) < 5 / math.sqrt(grid.size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((3, 1, 1), "grid is 3, outside 0 to 2"), ((0, 0, 1), "height is 0"), ((0, 1, 65536), "width is 65536")],
+)
+def test_noise_that_is_not_specified(arguments: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        native.noise(*arguments)
 
 
 def test_constants_are_what_their_formulas_say() -> None:
@@ -184,7 +221,7 @@ def test_golden(name: str, isa: str) -> None:
 def test_every_instruction_set_writes_and_measures_the_same() -> None:
     stream = synthetic_stream(ARCHITECTURES["16 inputs, 4 parents"], 50, 61, seed=5)
     arguments = (
-        (3, 12, 4, 8, 0),
+        (3, 12, 4, 8, 0, 0),
         [
             np.concatenate([stream.parameters[name].ravel() for name in names]).astype(np.int32)
             for names in GROUPS.values()
@@ -237,12 +274,14 @@ def test_code_scale_is_the_cheapest_of_a_group(spread: float) -> None:
 def streams(draw: st.DrawFn) -> tuple[Stream, int, int]:
     inputs = draw(st.sampled_from([8, 16, 24]))
     parents = draw(st.integers(0, 4))
+    grids = draw(st.integers(1, 9))
     architecture = Architecture(
-        grids=draw(st.integers(1, 9)),
+        grids=grids,
         context=inputs - parents,
         parents=parents,
         hidden=4 * draw(st.integers(1, 16)),
         residuals=draw(st.integers(0, 4)),
+        noise=draw(st.integers(0, min(grids, 3))),
     )
     height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     exponents = exponents_for(architecture, tuple(draw(st.integers(0, limit)) for limit in MAX_EXPONENTS))
@@ -378,7 +417,7 @@ def with_byte(position: int, value: int) -> bytes:
         (with_byte(1, 8 | 2 << 5), CorruptStreamError, "the entropy network has 10 inputs, not 8, 16 or 24"),
         (with_byte(2, 0), CorruptStreamError, "hidden width is 0, outside 4 to 64"),
         (with_byte(2, 68), CorruptStreamError, "hidden width is 68, outside 4 to 64"),
-        (with_byte(2, 6), CorruptStreamError, "hidden width is 6, not a multiple of 4"),
+        (tiny_header(0)[:2] + b"\x06" + SMALL[3:], CorruptStreamError, "number of noise grids is 2, outside 0 to 1"),
         (with_byte(3, 1), UnsupportedFeatureError, "origin 1 is not known for networks of these sizes"),
         (with_byte(4, 11), CorruptStreamError, "step exponent of the entropy weights is 11, outside 0 to 10"),
         (with_byte(11, 8), CorruptStreamError, "mask of grids is 8, outside 0 to 7"),

@@ -56,6 +56,8 @@ def encode(
     lagrangian: float | None = None,
     codec: str = "overfitted",
     model: str | None = None,
+    tune: str | None = None,
+    sigma_map: np.ndarray | str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -69,7 +71,7 @@ def encode(
         picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
             [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
         quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
-        codec, model, effort, strip, threads, device, seed, progress: as in `compress`.
+        codec, model, tune, sigma_map, effort, strip, threads, device, seed, progress: as in `compress`.
 
     Raises:
         UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.
@@ -81,6 +83,8 @@ def encode(
         target,
         codec=codec,
         model=model,
+        tune=tune,
+        sigma_map=sigma_map,
         effort=effort,
         strip=strip,
         threads=threads,
@@ -96,6 +100,8 @@ def compress(
     *,
     codec: str = "overfitted",
     model: str | None = None,
+    tune: str | None = None,
+    sigma_map: np.ndarray | str | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -110,6 +116,11 @@ def compress(
         target: rate or quality to aim for; a rate is that of the whole file.
         codec: name of the codec.
         model: for codecs with trained models, a model's name, path or id on the Hugging Face hub; None for the default.
+        tune: what the `overfitted` codec optimises: "psnr"; "wd", Wasserstein distortion; or "wd-vgg", the same on
+            features of VGG, for which PyTorch and weights are needed. None for its default.
+        sigma_map: where Wasserstein distortion may replace texture: (H, W) from 0, pixel by pixel, to 1, within windows
+            of 32 pixels; "saliency", small windows where the eye looks; or "self-similar", large ones where the
+            picture's statistics stay the same around a pixel. None for windows of 4 pixels everywhere.
         effort: 1 (fastest) to 10 (smallest file).
         strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
         threads: processor threads, 0 for all.
@@ -119,12 +130,18 @@ def compress(
 
     Raises:
         UsageError: an argument is out of range, or the target is too small a file for this picture.
+        DependencyError: the objective needs what is not installed.
         ModelError: the model was not found, or is not one of this codec.
     """
     if effort not in range(1, 11):
         raise UsageError(f"effort must be from 1 to 10, not {effort}")
     if threads < 0:
         raise UsageError(f"threads must be 0 (all) or more, not {threads}")
+    if isinstance(sigma_map, np.ndarray) and sigma_map.shape != picture.pixels.shape[:2]:
+        raise UsageError(
+            f"the sigma map must have a number for each of the {picture.width}x{picture.height} pixels, "
+            f"not the shape {sigma_map.shape}"
+        )
     start = time.perf_counter()
     engine = codecs.load(codec)
     header = Header(
@@ -147,6 +164,8 @@ def compress(
         picture.pixels,
         target,
         model=model,
+        tune=tune,
+        sigma_map=sigma_map,
         depth=picture.depth,
         grayscale=picture.grayscale,
         overhead=overhead,

@@ -6,8 +6,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-# Grids, causal neighbours, parents, hidden width, residual layers.
-Sizes: TypeAlias = tuple[int, int, int, int, int]
+# Grids, causal neighbours, parents, hidden width, residual layers, noise grids.
+Sizes: TypeAlias = tuple[int, int, int, int, int, int]
 
 def instruction_sets() -> list[str]:
     """Names of the instruction sets that the kernels can use here, narrowest first."""
@@ -105,6 +105,18 @@ def measure(
 ) -> tuple[list[float], list[float]]:
     """The bits that `encode` would spend on each grid, and on each group of parameters. Its arguments are the same."""
 
+def noise(grid: int, height: int, width: int, isa: str = "auto") -> NDArray[np.float32]:
+    """A grid of common randomness, from its top left corner: the same numbers for every instruction set.
+
+    Args:
+        grid: 0 to 2.
+        height, width: 1 to 65535.
+        isa: as for `decode`.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+
 class NumberTables:
     """Probability tables of a trained model (FORMAT.md, 3.3).
 
@@ -154,7 +166,7 @@ class Fitter:
 
     Args:
         pixels: finite float32 of shape (3, H, W), H and W up to 65535.
-        grids, context, parents, hidden, residuals: see `Architecture`.
+        grids, context, parents, hidden, residuals, noise: see `Architecture`.
         threads: 0 for one a core, up to 256; small pictures get fewer.
         isa: one of `instruction_sets()`, or "auto".
 
@@ -171,6 +183,7 @@ class Fitter:
         parents: int,
         hidden: int,
         residuals: int,
+        noise: int = 0,
         threads: int = 0,
         isa: str = "auto",
     ) -> None: ...
@@ -199,7 +212,9 @@ class Fitter:
         seed: int,
         distortion: Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]] | None = None,
     ) -> tuple[float, float, NDArray[np.float32], list[NDArray[np.float32]]]: ...
-    def evaluate(self) -> tuple[float, list[float]]: ...
+    def evaluate(
+        self, distortion: Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]] | None = None
+    ) -> tuple[float, list[float]]: ...
     def render(self) -> NDArray[np.float32]: ...
     def reset_optimiser(self) -> None: ...
 

@@ -4,10 +4,10 @@
 guard against decompression bombs. Grayscale opens as L, or I;16 if it has 16 bits, or LA if it has alpha; colour opens
 as RGB or RGBA. Pillow has no mode for 16-bit colour: use `aquatint.decode` to have more than the 8 bits of RGB.
 
-`save` knows the keywords quality, bpp, size, lagrangian (at most one of these), effort, threads, exif, icc_profile and
-xmp. As with Pillow's own formats, EXIF and XMP are written only if they are given, and the colour profile is that of
-the picture unless another is given. Pixels are converted to sRGB where the profile allows it, and turned as the EXIF or
-XMP that is given says.
+`save` knows the keywords quality, bpp, size, lagrangian (at most one of these), tune, effort, threads, exif,
+icc_profile and xmp. As with Pillow's own formats, EXIF and XMP are written only if they are given, and the colour
+profile is that of the picture unless another is given. Pixels are converted to sRGB where the profile allows it, and
+turned as the EXIF or XMP that is given says.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _save(image: PILImage.Image, file: IO[bytes], filename: str | bytes) -> None
     described.info = {key: value for key, value in described.info.items() if value is not None}
     try:
         target = Target.of(*(options.get(name) for name in ("quality", "bpp", "size", "lagrangian")))
-        arguments = {name: options[name] for name in ("effort", "threads") if name in options}
+        arguments = {name: options[name] for name in ("tune", "effort", "threads") if name in options}
         data = api.compress(from_pil(described), target, **arguments).data
     except UsageError:
         raise  # a ValueError, as Pillow's users expect

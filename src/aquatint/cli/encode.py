@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from aquatint.cli.terminal import for_each, printable, progress_bar, say, say_js
 from aquatint.errors import AquatintError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aquatint.api import Encoded
 
 
@@ -31,6 +33,17 @@ def encode(
     codec: Annotated[str, typer.Option(help="The codec: overfitted, hyperprior or transport.")] = "overfitted",
     model: Annotated[
         str | None, typer.Option(help="A trained model: its name, path or id on the Hugging Face hub.")
+    ] = None,
+    tune: Annotated[
+        Literal["psnr", "wd", "wd-vgg"] | None,
+        typer.Option(help="What to optimise: squared error, or Wasserstein distortion, on plain or on VGG's features."),
+    ] = None,
+    sigma_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="saliency|self-similar|FILE",
+            help="Where texture is free: derived, or a picture that is black for not at all and white for most.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the encoder's random choices.")] = 0,
     strip: Annotated[bool, typer.Option("--strip", help="Drop EXIF and XMP.")] = False,
@@ -65,6 +78,15 @@ def encode(
         raise typer.Exit(1) from None
 
     from aquatint import api, image
+    from aquatint.perception import sigma
+
+    freedom: np.ndarray | str | None = sigma_map
+
+    def read_map(path: str) -> None:
+        nonlocal freedom
+        freedom = image.read(files.read(path)).pixels.mean(axis=2)
+
+    for_each([sigma_map] if sigma_map and sigma_map not in sigma.DERIVED else [], read_map, name=str)
 
     def work(job: files.Job) -> None:
         files.check(job.target, overwrite=not no_overwrite)
@@ -75,6 +97,8 @@ def encode(
                 target,
                 codec=codec,
                 model=model,
+                tune=tune,
+                sigma_map=freedom,
                 effort=effort,
                 strip=strip,
                 threads=threads,

@@ -90,6 +90,8 @@ class Codec(Protocol):
         target: Target,
         *,
         model: str | None,
+        tune: str | None,
+        sigma_map: np.ndarray | str | None,
         depth: int,
         grayscale: bool,
         overhead: int,
@@ -101,6 +103,8 @@ class Codec(Protocol):
     ) -> tuple[bytes, Report]:
         """Encodes pixels, float32 of shape (H, W, 3) in [0, 1], into a payload.
 
+        `tune` names the objective, None being the codec's default; `sigma_map` is of shape (H, W) in [0, 1], or
+        the name of one that is derived from the picture.
         `depth` and `grayscale` say how a decoder will round them, and so what is measured. `overhead` is what the
         container will add around the payload, in bytes; targets of size and bpp include it.
         """

@@ -90,7 +90,6 @@ class Aquatint:
 
     def describe(self) -> Mapping[str, object]:
         codecs.load(self.codec)
-        self._options()
         settings: dict[str, object] = {"codec": self.codec, "tune": self.tune, "effort": self.effort}
         if self.generator is not None:
             files = [file for file in models.installed() if file.card.get("generator") == self.generator]
@@ -109,20 +108,13 @@ class Aquatint:
             codec=self.codec,
             effort=self.effort,
             threads=threads,
-            **self._options(),  # type: ignore[arg-type]
+            tune=self.tune,
         )
         report = encoded.report
         return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)
 
     def decode(self, data: bytes, *, threads: int) -> np.ndarray:
         return api.decode(data, threads=threads, generator=self.generator).to_array()
-
-    def _options(self) -> dict[str, str]:
-        if self.tune is None:
-            return {}
-        if "tune" not in inspect.signature(api.compress).parameters:
-            raise UsageError(f"{self.name}: this version of Aquatint cannot tune for {self.tune!r}")
-        return {"tune": self.tune}
 
 
 @functools.cache

@@ -6,6 +6,8 @@ texture may be replaced by texture like it. Only the encoder sees it. Pictures h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -119,6 +121,13 @@ def self_similar(pixels: np.ndarray, *, sigma_max: float = 16.0, tolerance: floa
         level += same
         moments = wider
     return checked(np.minimum(2.0**level, sigma_max).astype(np.float32))
+
+
+# The maps that follow from a picture alone.
+DERIVED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "saliency": lambda pixels: from_saliency(saliency(pixels), sigma_max=8),
+    "self-similar": lambda pixels: self_similar(pixels),
+}
 
 
 def checked(sigma: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ def encode(
     target: Target,
     *,
     model: str | None,
+    tune: str | None,
+    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
@@ -61,6 +63,8 @@ def encode(
     progress: Callable[[Progress], None] | None,
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; effort and seed make no difference."""
+    if tune not in (None, "psnr") or sigma_map is not None:
+        raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
     loaded = load(models.find(model or models.DEFAULTS["hyperprior"]))
     height, width = pixels.shape[:2]
     start = time.perf_counter()

@@ -18,6 +18,8 @@ class Architecture:
         parents: neighbours in the next coarser grid that it sees as well.
         hidden: width of the synthesis network, a multiple of 4.
         residuals: residual 3x3 layers at the end of the synthesis.
+        noise: grids of common randomness that the synthesis sees beside the latents, 0 to 3; grid k of them has the
+            size of latent grid k, and costs no bits.
     """
 
     grids: int = 7
@@ -25,6 +27,7 @@ class Architecture:
     parents: int = 0
     hidden: int = 16
     residuals: int = 2
+    noise: int = 0
 
     @property
     def inputs(self) -> int:
@@ -46,7 +49,7 @@ class Architecture:
             "w3": (2, inputs),
             "b3": (2,),
             "taps": (self.grids - 1, 4),
-            "s1": (hidden, self.grids),
+            "s1": (hidden, self.grids + self.noise),
             "t1": (hidden,),
             "s2": (3, hidden),
             "t2": (3,),
@@ -66,6 +69,8 @@ class Architecture:
         latents = sum(4.0**-k for k in range(self.grids))
         entropy = (2 * self.inputs**2 + 2 * self.inputs) * latents
         # Doubling a channel to n samples takes 4 multiplications for each of n/2 intermediate and n final samples.
-        upsampling = sum(6 * (self.grids - 1 - k) * 4.0**-k for k in range(self.grids - 1))
-        synthesis = self.hidden * (self.grids + 3) + 81 * self.residuals
+        upsampling = sum(
+            6 * (channels - 1 - k) * 4.0**-k for channels in (self.grids, self.noise) for k in range(channels - 1)
+        )
+        synthesis = self.hidden * (self.grids + self.noise + 3) + 81 * self.residuals
         return entropy + upsampling + synthesis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from aquatint.codecs import Progress, Report
 from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
-from aquatint.codecs.overfitted.engine import Engine, create_engine
+from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
+from aquatint.codecs.overfitted.objective import objective_called
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
 from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
@@ -85,7 +86,12 @@ def set_latents(engine: Engine, latents: Sequence[np.ndarray]) -> None:
 
 
 def quantise(
-    engine: Engine, architecture: Architecture, origin: int, lagrangian: float, pixels: int
+    engine: Engine,
+    architecture: Architecture,
+    origin: int,
+    lagrangian: float,
+    pixels: int,
+    distortion: Distortion | None = None,
 ) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """Quantises the engine's parameters, group after group, each with the step that costs least.
 
@@ -97,8 +103,8 @@ def quantise(
 
     def cost(values: Mapping[str, np.ndarray]) -> float:
         engine.parameters = join({**arrays, **values}, architecture)
-        error, bits = engine.evaluate()
-        return float(error) + lagrangian * float(sum(bits)) / pixels
+        value, bits = engine.evaluate(distortion)
+        return float(value) + lagrangian * float(sum(bits)) / pixels
 
     integers: dict[str, np.ndarray] = {}
     exponents = []
@@ -119,6 +125,8 @@ def encode(
     target: Target,
     *,
     model: str | None,
+    tune: str | None,
+    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
@@ -130,14 +138,19 @@ def encode(
 ) -> tuple[bytes, Report]:
     """Encodes a picture, see `aquatint.codecs.Codec.encode`."""
     height, width, _ = pixels.shape
+    objective = objective_called(tune or "psnr", sigma_map)
     energies = block_energies(pixels)
     aim = aim_of(target, height * width, overhead, energies)
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(effort, height, width, expected_bits)
-    planes = np.moveaxis(pixels, 2, 0)
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    distortion = None
+    if objective is not None:
+        architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
+        distortion = objective.distortion(planes, sigma_map, device=device, threads=threads)
     engine = create_engine(planes, architecture, device=device, threads=threads)
     reporter = Reporter(progress, presets.steps(effort), height * width)
-    job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter)
+    job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter, distortion)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -179,6 +192,7 @@ class Job:
     steps: int
     seed: int
     reporter: Reporter
+    distortion: Distortion | None
 
     def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
         """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.
@@ -192,11 +206,13 @@ class Job:
         set_latents(engine, first_latents(self.planes, architecture, lagrangian))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
-        lagrangian = fit(engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter)
+        lagrangian = fit(
+            engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, self.distortion
+        )
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)
-        tune(engine, tuning, lagrangian, self.reporter)
-        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size)
+        tune(engine, tuning, lagrangian, self.reporter, self.distortion)
+        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size, self.distortion)
         final = Stream(architecture, integers, exponents, rounded, origin)
         return Trial(lagrangian, stream.write(final), estimated_bits(engine, final))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from aquatint.codecs import Progress
 from aquatint.codecs.overfitted import schedule
-from aquatint.codecs.overfitted.engine import Engine
+from aquatint.codecs.overfitted.engine import Distortion, Engine
 from aquatint.codecs.overfitted.rate_model import LAGRANGIANS
 
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
@@ -33,6 +33,7 @@ BITS_ON_THE_WAY = {
 }
 BITS_ON_THE_WAY_BPP = 0.3
 EXPONENTS = 0.4, 1.5  # of the ratio, for 0.13 to 1.9 bits per pixel
+WARM_UP = 0.3  # of the fit: the mean squared error first, which is faster and finds the large shapes as well
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
 
@@ -54,13 +55,17 @@ class Reporter:
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
 
-    def step(self, distortion: SupportsFloat, bits: SupportsFloat) -> None:
-        """Counts one step, whose mean squared error and bits are read only to be reported: a GPU may be at work."""
+    def step(self, error: SupportsFloat, bits: SupportsFloat) -> None:
+        """Counts one step.
+
+        Args:
+            error, bits: of the step, read only when they are reported, since a GPU may be at work; nan is not known.
+        """
         self.done += 1
         if self.callback and (self.done % REPORT_EVERY == 0 or self.done == self.steps):
             seconds = time.perf_counter() - self.start
             left = seconds / self.done * (self.steps - self.done)
-            psnr = -10 * math.log10(max(float(distortion), 1e-12))
+            psnr = -10 * math.log10(max(float(error), 1e-12))
             self.callback(Progress(self.done, self.steps, float(bits) / self.pixels, psnr, seconds, max(left, 0.0)))
 
 
@@ -71,6 +76,7 @@ def fit(
     wanted_bits: float | None,
     seed: int,
     reporter: Reporter,
+    distortion: Distortion | None = None,
 ) -> float:
     """Moves latents and networks together for a number of steps.
 
@@ -81,6 +87,7 @@ def fit(
         wanted_bits: bits of the latents to arrive at by moving the Lagrangian, or None to keep it.
         seed: of the quantisation noise.
         reporter: is told about every step.
+        distortion: takes the place of the mean squared error after the first WARM_UP of the fit.
 
     Returns:
         The Lagrangian at the end.
@@ -97,19 +104,22 @@ def fit(
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
         setting = schedule.fitting(i, steps)
-        distortion, bits = engine.step(
-            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i
+        now = distortion if progress >= WARM_UP else None
+        value, bits = engine.step(
+            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i, now
         )
-        reporter.step(distortion, bits)
+        reporter.step(math.nan if now else value, bits)
     return lagrangian
 
 
-def tune(engine: Engine, steps: int, lagrangian: float, reporter: Reporter) -> None:
+def tune(
+    engine: Engine, steps: int, lagrangian: float, reporter: Reporter, distortion: Distortion | None = None
+) -> None:
     """Moves the networks alone, on latents that are already rounded.
 
     Args: as for `fit`.
     """
     for i in range(steps):
         setting = schedule.tuning(i / steps)
-        distortion, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0)
-        reporter.step(distortion, bits)
+        value, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0, distortion)
+        reporter.step(math.nan if distortion else value, bits)

@@ -137,6 +137,7 @@ def _sizes(architecture: Architecture) -> native.Sizes:
         architecture.parents,
         architecture.hidden,
         architecture.residuals,
+        architecture.noise,
     )
 
 

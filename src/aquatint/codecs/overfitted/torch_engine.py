@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aquatint import native
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import Distortion
+from aquatint.codecs.overfitted.initialise import DEFAULT_TAPS
 from aquatint.codecs.overfitted.torch_soap import Soap
 from aquatint.errors import UsageError
 
@@ -106,6 +108,7 @@ class TorchEngine:
         column_of = torch.cat([torch.arange(w).repeat(h) for h, w in self._shapes])
         self._rows = torch.tensor(rows, dtype=torch.int32, device=self._target.device).T
         self._row_of, self._column_of = (v.to(self._target.device, torch.int32) for v in (row_of, column_of))
+        self._common_noise = self._upsampled_noise()
         self.reset_optimiser()
 
     @property
@@ -176,10 +179,13 @@ class TorchEngine:
         return value, bits, gradients[0].cpu().numpy(), [g.cpu().numpy() for g in self._grids(gradients[1])]
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[Tensor, list[float]]:
+    def evaluate(self, distortion: Distortion | None = None) -> tuple[Tensor, list[float]]:
         grids = self._grids(self._quantise(0, 0, 0))
         bits = [float(part.sum()) for part in self._bits(grids).split(self._sizes)]
-        return (self._picture(grids).clamp(0, 1) - self._target).square().mean(), bits
+        picture = self._picture(grids).clamp(0, 1)
+        if distortion is None:
+            return (picture - self._target).square().mean(), bits
+        return torch.as_tensor(distortion(picture)[0]), bits
 
     @torch.no_grad()
     def render(self) -> np.ndarray:
@@ -239,6 +245,17 @@ class TorchEngine:
         row_key = mix(mix(mix(torch.full_like(grid, _wrap(seed + 0x9E3779B9))) + grid) + row)
         return ((mix(row_key[self._row_of] + self._column_of) >> 8) & 0xFFFFFF).float() * 2.0**-24 - 0.5
 
+    def _upsampled_noise(self) -> Tensor:
+        """The common randomness at the size of the picture (FORMAT.md, 2.5)."""
+        taps = torch.from_numpy(DEFAULT_TAPS)
+        planes = torch.zeros(0, *self._shapes[max(self._architecture.noise - 1, 0)])
+        for k in reversed(range(self._architecture.noise)):
+            height, width = self._shapes[k]
+            if len(planes):
+                planes = double(double(planes, taps, 1, height), taps, 2, width)
+            planes = torch.cat([torch.from_numpy(native.noise(k, height, width))[None], planes])
+        return planes.to(self._target.device)
+
     def _quantise(self, temperature: float, noise: float, seed: int) -> Tensor:
         if temperature == 0:
             return torch.floor(self._latents.detach() + 0.5)
@@ -282,6 +299,7 @@ class TorchEngine:
             height, width = self._shapes[k]
             z = double(double(z, arrays["taps"][k], 1, height), arrays["taps"][k], 2, width)
             z = torch.cat([grids[k][None], z])
+        z = torch.cat([z, self._common_noise])
         h = torch.relu(F.conv2d(z[None], arrays["s1"][:, :, None, None], arrays["t1"]))
         p = F.conv2d(h, arrays["s2"][:, :, None, None], arrays["t2"])
         last = self._architecture.residuals - 1
