@@ -22,7 +22,7 @@ from aquatint import Target, container  # noqa: E402
 from aquatint.cli import app  # noqa: E402
 from aquatint.codecs import models, transport  # noqa: E402
 from aquatint.codecs.hyperprior.integers import ONE  # noqa: E402
-from aquatint.codecs.transport import coding  # noqa: E402
+from aquatint.codecs.transport import coding, encoder  # noqa: E402
 from aquatint.codecs.transport.architecture import Transport  # noqa: E402
 from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
 from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
@@ -245,8 +245,8 @@ def test_a_lagrangian_weighs_bits() -> None:
 
 
 def test_rate_and_distortion_choose_better_than_distance() -> None:
-    model, chance = small(), np.random.default_rng(0)
-    latents = chance.normal(size=(6, 8, 10)).astype(np.float32)
+    model = small()
+    latents = encoder._latents(model, photograph(128, 160).astype(np.float32) / 255)
 
     def cost(multiplier: float, weight: float) -> float:
         chooser = coding.Chooser(model, latents, multiplier)
@@ -254,6 +254,7 @@ def test_rate_and_distortion_choose_better_than_distance() -> None:
         return float(np.square(latents - coding.sum_of_codes(model, indices)).sum()) + weight * chooser.bits
 
     assert cost(0.5, 0.5) < cost(0.0, 0.5)
+    assert cost(2.0, 2.0) < cost(0.0, 2.0)
 
 
 def test_damage_of_fixed_lengths_stays_where_it_is() -> None:
