@@ -26,9 +26,10 @@ from aquatint.codecs.transport import coding, encoder  # noqa: E402
 from aquatint.codecs.transport.architecture import Transport  # noqa: E402
 from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
 from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
-from aquatint.codecs.transport.model import Model, load, turn_tables  # noqa: E402
+from aquatint.codecs.transport.model import Model, load  # noqa: E402
 from aquatint.codecs.transport.quantiser import Laguerre, nearest, schedule  # noqa: E402
 from aquatint.codecs.transport.sampling import sample, smooth_noise  # noqa: E402
+from aquatint.codecs.turns import table_index, turn_costs, turn_tables  # noqa: E402
 from aquatint.container import Header  # noqa: E402
 from aquatint.errors import (  # noqa: E402
     CorruptStreamError,
@@ -154,13 +155,13 @@ def test_costs_of_indices_are_a_code() -> None:
     # The escape takes one part in 65536 of each turn.
     assert (2.0**-costs).sum(1) == pytest.approx(1, abs=1e-4)
     nodes, turns = path(np.full(50, 11), 4)
-    by_hand = coding.turn_costs()[np.take_along_axis(tables, nodes, 1), turns].sum(1)
+    by_hand = turn_costs()[np.take_along_axis(tables, nodes, 1), turns].sum(1)
     assert costs[:, 11] == pytest.approx(by_hand)
 
 
 def test_bits_in_training_are_those_of_the_coder() -> None:
     odds = torch.linspace(-5, 5, 15).reshape(1, 15, 1, 1)
-    tables = coding.table_index(np.rint(odds.numpy().reshape(1, 15) * ONE))
+    tables = table_index(np.rint(odds.numpy().reshape(1, 15) * ONE))
     for index in range(16):
         bits = float(index_bits(odds, torch.full((1, 1, 1), index), 4))
         assert coding.index_costs(tables)[0, index] == pytest.approx(bits, abs=0.2)

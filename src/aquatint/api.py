@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -58,6 +58,8 @@ def encode(
     model: str | None = None,
     tune: str | None = None,
     sigma_map: np.ndarray | str | None = None,
+    labels: np.ndarray | str | None = None,
+    preserve: Sequence[np.ndarray | str] | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -71,7 +73,7 @@ def encode(
         picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
             [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
         quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
-        codec, model, tune, sigma_map, effort, strip, threads, device, seed, progress: as in `compress`.
+        codec, model, tune, sigma_map, labels, preserve, effort, strip, threads, device, seed, progress: as in `compress`.
 
     Raises:
         UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.
@@ -85,6 +87,8 @@ def encode(
         model=model,
         tune=tune,
         sigma_map=sigma_map,
+        labels=labels,
+        preserve=preserve,
         effort=effort,
         strip=strip,
         threads=threads,
@@ -102,6 +106,8 @@ def compress(
     model: str | None = None,
     tune: str | None = None,
     sigma_map: np.ndarray | str | None = None,
+    labels: np.ndarray | str | None = None,
+    preserve: Sequence[np.ndarray | str] | None = None,
     effort: int = 5,
     strip: bool = False,
     threads: int = 0,
@@ -121,6 +127,10 @@ def compress(
         sigma_map: where Wasserstein distortion may replace texture: (H, W) from 0, pixel by pixel, to 1, within windows
             of 32 pixels; "saliency", small windows where the eye looks; or "self-similar", large ones where the
             picture's statistics stay the same around a pixel. None for windows of 4 pixels everywhere.
+        labels: for models of selective compression (codec `extreme`): numbers of classes (H, W), or "auto" to have them
+            found by a segmentation network whose weights are at hand.
+        preserve: for the same models, what is coded and not synthesised, any of: "all"; "none"; "classes=car,person";
+            "box=X,Y,WIDTH,HEIGHT" in pixels; and masks (H, W), of what is not 0. None for all.
         effort: 1 (fastest) to 10 (smallest file).
         strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
         threads: processor threads, 0 for all.
@@ -142,6 +152,11 @@ def compress(
             f"the sigma map must have a number for each of the {picture.width}x{picture.height} pixels, "
             f"not the shape {sigma_map.shape}"
         )
+    if (labels is not None or preserve is not None) and codec not in codecs.WITH_LABELS:
+        raise UsageError(f"labels and preserve are for {', '.join(codecs.WITH_LABELS)}, not for the codec {codec}")
+    selection: dict[str, object] = {} if labels is None else {"labels": labels}
+    if preserve is not None:
+        selection["preserve"] = preserve
     start = time.perf_counter()
     engine = codecs.load(codec)
     header = Header(
@@ -174,6 +189,7 @@ def compress(
         device=device,
         seed=seed,
         progress=progress,
+        **selection,  # type: ignore[arg-type]
     )
     data = container.write(header, {**chunks, Chunk.PAYLOAD: payload})
     if target.size is not None and len(data) > target.size:

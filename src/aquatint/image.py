@@ -199,6 +199,30 @@ def read(source: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = MAX_PI
             raise ImageError(f"{name}: the picture is damaged or ends early: {error}") from error
 
 
+def read_classes(source: str | os.PathLike[str] | IO[bytes]) -> np.ndarray:
+    """Numbers of classes from a picture of one channel of 8 bits, or with a palette, uint8 of shape (H, W).
+
+    Raises:
+        ImageError: the file is not such a picture.
+        LimitError: it has too many pixels.
+        OSError: it cannot be opened or read.
+    """
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "the stream")
+    with _opened(source) as file:
+        try:
+            with PILImage.open(file) as image:
+                _check_size(*image.size, max_pixels=MAX_PIXELS)
+                if image.mode not in ("1", "L", "P"):
+                    raise ImageError(f"classes need one channel of 8 bits or a palette, not the mode {image.mode}")
+                return np.asarray(image).astype(np.uint8)
+        except AquatintError as error:
+            raise type(error)(f"{name}: {error}") from error
+        except UnidentifiedImageError:
+            raise ImageError(f"{name}: not a picture of a known format") from None
+        except Exception as error:  # a decoder of Pillow may raise anything when its file is damaged
+            raise ImageError(f"{name}: the picture is damaged or ends early: {error}") from error
+
+
 def from_pil(image: PILImage.Image, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Takes a picture over from Pillow, in any mode, converted to sRGB and turned upright; of an animation, this frame.
 

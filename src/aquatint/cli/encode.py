@@ -30,7 +30,7 @@ def encode(
     ] = 5,
     threads: Annotated[int, typer.Option("-j", "--threads", min=0, help="Processor threads, 0 for all.")] = 0,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")] = "auto",
-    codec: Annotated[str, typer.Option(help="The codec: overfitted, hyperprior or transport.")] = "overfitted",
+    codec: Annotated[str, typer.Option(help="The codec: overfitted, hyperprior, extreme or transport.")] = "overfitted",
     model: Annotated[
         str | None, typer.Option(help="A trained model: its name, path or id on the Hugging Face hub.")
     ] = None,
@@ -43,6 +43,17 @@ def encode(
         typer.Option(
             metavar="saliency|self-similar|FILE",
             help="Where texture is free: derived, or a picture that is black for not at all and white for most.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="auto|FILE", help="Classes of pixels for selective compression: found, or a picture."),
+    ] = None,
+    preserve: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="all|none|classes=A,B|box=X,Y,W,H|mask=FILE",
+            help="What is coded; the rest is synthesised from labels. May be given several times.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the encoder's random choices.")] = 0,
@@ -88,6 +99,20 @@ def encode(
 
     for_each([sigma_map] if sigma_map and sigma_map not in sigma.DERIVED else [], read_map, name=str)
 
+    classes: np.ndarray | str | None = labels
+    regions: list[np.ndarray | str] | None = None if preserve is None else list(preserve)
+
+    def read_labels(path: str) -> None:
+        nonlocal classes
+        classes = image.read_classes(files.read(path))
+
+    def read_mask(path: str) -> None:
+        assert regions is not None
+        regions[regions.index(path)] = image.read_classes(files.read(path.removeprefix("mask=")))
+
+    for_each([labels] if labels and labels != "auto" else [], read_labels, name=str)
+    for_each([path for path in preserve or () if path.startswith("mask=")], read_mask, name=str)
+
     def work(job: files.Job) -> None:
         files.check(job.target, overwrite=not no_overwrite)
         picture = image.read(files.read(job.source))
@@ -99,6 +124,8 @@ def encode(
                 model=model,
                 tune=tune,
                 sigma_map=freedom,
+                labels=classes,
+                preserve=regions,
                 effort=effort,
                 strip=strip,
                 threads=threads,

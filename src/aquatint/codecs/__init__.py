@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 _MODULES = {
     "overfitted": "aquatint.codecs.overfitted",
     "hyperprior": "aquatint.codecs.hyperprior",
+    "extreme": "aquatint.codecs.extreme",
     "transport": "aquatint.codecs.transport",
 }
 
 # Those whose `decode` also takes `generator` and `realism`, see `aquatint.decode`.
 WITH_GENERATORS = ("hyperprior",)
+
+# Those whose `encode` also takes `labels` and `preserve`, see `aquatint.compress`.
+WITH_LABELS = ("extreme",)
 
 
 @dataclass(frozen=True)

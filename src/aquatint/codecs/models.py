@@ -10,12 +10,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aquatint.errors import DependencyError, MissingModelError, ModelError, ModelMismatchError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PACKAGED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
@@ -148,6 +152,41 @@ def refuse_tuning(tune: str | None, sigma_map: object) -> None:
     """
     if tune not in (None, "psnr") or sigma_map is not None:
         raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
+
+
+def read_weights(path: str, kind: str, form: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """What a weights file says about itself, and its tensors.
+
+    Arguments:
+        path: of the file.
+        kind, form: what the file must be, and its format.
+
+    Raises:
+        ModelError: it is of another kind or format, or damaged.
+        DependencyError: safetensors is not installed.
+        OSError: it cannot be read.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import load
+    except ModuleNotFoundError:
+        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
+    try:
+        tensors = load(Path(path).read_bytes())
+        with safe_open(path, "numpy") as opened:
+            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(f"it is damaged: {error}") from None
+    if not isinstance(about, dict) or about.get("kind") != kind:
+        raise ModelError(f"it is not a {kind} file")
+    if about.get("format") != form:
+        raise ModelError(f"it has format {about.get('format')}; this program reads {form}")
+    return about, tensors
+
+
+def tensors_under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Those whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def add(path: Path) -> ModelFile:

@@ -17,6 +17,9 @@ from PIL import features
 from safetensors.numpy import save
 
 from aquatint import api, image
+from aquatint.codecs.extreme import model as extreme
+from aquatint.codecs.extreme.architecture import Extreme
+from aquatint.codecs.extreme.network import Network as ExtremeNetwork
 from aquatint.codecs.hyperprior import generators
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
@@ -65,12 +68,17 @@ def export(
         if pictures:
             raise UsageError("a generator has no rates of its own to measure: they are those of its model")
         return _export_generator(source, state, target, licence=licence, data=data)
-    if kind not in ("hyperprior", "transport"):
+    if kind not in ("extreme", "hyperprior", "transport"):
         raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
     try:
-        architecture: Architecture | Transport
-        network: Network | TransportNetwork
-        if kind == "transport":
+        architecture: Architecture | Extreme | Transport
+        network: Network | ExtremeNetwork | TransportNetwork
+        if kind == "extreme":
+            architecture = Extreme.from_json(state["task"]["architecture"])
+            network = ExtremeNetwork(architecture)
+            network.load_state_dict(state["mean"])
+            content = extreme_weights(network.eval())
+        elif kind == "transport":
             architecture = Transport.from_json(state["task"]["architecture"])
             network = TransportNetwork(architecture)
             # The step of training is of no use in a model.
@@ -165,6 +173,12 @@ def transport_weights(network: TransportNetwork) -> bytes:
     """The bytes of the file of a model of the transport codec; the network is on the CPU."""
     about = {"kind": "transport", "format": transport.FORMAT, "architecture": network.architecture.to_json()}
     return _file(about, transport.frozen(network))
+
+
+def extreme_weights(network: ExtremeNetwork) -> bytes:
+    """The bytes of the file of a model of the extreme codec; the network is on the CPU."""
+    about = {"kind": "extreme", "format": extreme.FORMAT, "architecture": network.architecture.to_json()}
+    return _file(about, extreme.frozen(network))
 
 
 def _file(about: Mapping[str, object], tensors: Mapping[str, np.ndarray]) -> bytes:

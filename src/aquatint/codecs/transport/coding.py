@@ -6,11 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from aquatint import native
 from aquatint.codecs.hyperprior.context import MARGIN, NEIGHBOURS, fronts
-from aquatint.codecs.hyperprior.integers import ONE, Convolution
+from aquatint.codecs.hyperprior.integers import Convolution
 from aquatint.codecs.transport.context import path
-from aquatint.codecs.transport.model import ODDS_PER_NAT, TURNS, Model, turn_tables
+from aquatint.codecs.transport.model import Model
+from aquatint.codecs.turns import Reader as TurnReader
+from aquatint.codecs.turns import Writer, table_index, turn_costs
 from aquatint.errors import CorruptStreamError
 
 
@@ -62,19 +63,6 @@ def _causal(layer: object, taps: int) -> Convolution:
     return Convolution(weight.reshape(len(layer.bias), -1), layer.bias, 1, layer.exponent)
 
 
-def table_index(odds: np.ndarray) -> np.ndarray:
-    """The nearest table for logarithms of odds with 10 fraction bits, uint8 of the same shape."""
-    index = np.floor((ODDS_PER_NAT * odds) / ONE) + TURNS // 2
-    return np.clip(index, 0, TURNS - 1).astype(np.uint8)
-
-
-def turn_costs() -> np.ndarray:
-    """Bits of a turn to 0 and to 1 with each table, of shape (TURNS, 2)."""
-    tables, _ = turn_tables()
-    zeros = tables[:, 16].astype(np.float64)
-    return 16 - np.log2(np.stack([zeros, tables[:, 17] - zeros], 1))
-
-
 def index_costs(tables: np.ndarray) -> np.ndarray:
     """Bits of every index, of shape (n, N), with the tables of all turns, of shape (n, N - 1)."""
     costs = turn_costs()[tables]
@@ -96,9 +84,7 @@ class Chooser:
     def __init__(self, model: Model, latents: np.ndarray, multiplier: float) -> None:
         self._model, self._multiplier = model, multiplier
         self._residual = latents.astype(np.float32).copy()
-        self.values: list[np.ndarray] = []
-        self.rows: list[np.ndarray] = []
-        self.bits = 0.0
+        self._writer = Writer()
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
         codes = self._model.codes[stage]
@@ -108,36 +94,35 @@ class Chooser:
         self._residual[:, rows, columns] -= codes[found].T
         nodes, turns = path(found, self._model.architecture.bits)
         # Level by level, so that a decoder can read a level of all places at once.
-        self.values.append(turns.T.ravel())
-        self.rows.append(np.take_along_axis(tables, nodes, 1).T.ravel())
-        self.bits += float(bits[np.arange(len(found)), found].sum())
+        self._writer(np.take_along_axis(tables, nodes, 1).T.ravel(), turns.T.ravel())
         return found
+
+    @property
+    def bits(self) -> float:
+        """That the indices so far cost."""
+        return self._writer.bits
 
     def stream(self) -> bytes:
         """What has been chosen, as the coder writes it."""
-        values = np.concatenate(self.values).astype(np.int32)
-        return native.encode_numbers(self._model.tables, values, np.concatenate(self.rows).astype(np.uint16))
+        return self._writer.stream()
 
 
 class Reader:
     """Indices from a stream.
 
     Arguments:
-        model: whose tables these are.
-        stream: the coder's reader.
+        bits: of an index.
+        turns: of paths.
     """
 
-    def __init__(self, model: Model, stream: native.NumberReader) -> None:
-        self._bits, self._stream = model.architecture.bits, stream
+    def __init__(self, bits: int, turns: TurnReader) -> None:
+        self._bits, self._turns = bits, turns
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
         found = np.zeros(len(rows), np.int64)
         places = np.arange(len(rows))
         for level in range(self._bits):
-            turns = self._stream.read(tables[places, (1 << level) - 1 + found].astype(np.uint16))
-            if ((turns != 0) & (turns != 1)).any():
-                raise CorruptStreamError(f"a turn of a path is {turns.max()}, not 0 or 1")
-            found = 2 * found + turns
+            found = 2 * found + self._turns(tables[places, (1 << level) - 1 + found])
         return found
 
 

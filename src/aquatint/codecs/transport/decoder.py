@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aquatint import native
 from aquatint.codecs import models
 from aquatint.codecs.hyperprior.decoder import grid, samples, torch_threads
 from aquatint.codecs.transport.coding import Reader, sum_of_codes, unpacked, visit
 from aquatint.codecs.transport.model import Model, load
+from aquatint.codecs.turns import Reader as TurnReader
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
 
@@ -51,9 +51,9 @@ def read(model: Model, payload: bytes, size: tuple[int, int]) -> np.ndarray:
     stages, fixed = _opened(payload, model)
     if fixed:
         return unpacked(payload[1:], (stages, *size), model.architecture.bits)
-    stream = native.NumberReader(model.tables, payload[1:])
-    indices = visit(model, stages, size, Reader(model, stream))
-    stream.finish()
+    turns = TurnReader(payload[1:])
+    indices = visit(model, stages, size, Reader(model.architecture.bits, turns))
+    turns.finish()
     return indices
 
 

@@ -5,28 +5,22 @@ The layout of the file is in docs/FORMAT.md, section 4.1.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from aquatint import native
 from aquatint.codecs.hyperprior import model as hyperprior
 from aquatint.codecs.hyperprior.integers import IntegerNetwork, fixed, quantised
-from aquatint.codecs.models import ModelFile
+from aquatint.codecs.models import ModelFile, read_weights, tensors_under
 from aquatint.codecs.transport.architecture import Transport
 from aquatint.codecs.transport.network import Network
 from aquatint.errors import AquatintError, DependencyError, ModelError
 
 FORMAT = 1
-ODDS_PER_NAT = 16  # tables of turns of a path, for each unit of the logarithm of the odds
-TURNS = 256  # tables
 _FLOAT_PARTS = ("analysis", "reduce", "expand", "synthesis")
-_ESCAPE = 65535  # where the escape begins, which never occurs
 
 
 @dataclass(frozen=True)
@@ -57,30 +51,10 @@ class Model:
         return fixed(self.codes)
 
     @cached_property
-    def tables(self) -> native.NumberTables:
-        """The tables as the coder needs them."""
-        return native.NumberTables(*turn_tables())
-
-    @cached_property
     def multiplications_per_pixel(self) -> float:
         """Multiplications of decoding, without those of the context models."""
         decode = hyperprior.multiplications(self.architecture.transforms)[1]
         return decode + self.architecture.dimensions * self.architecture.features / 256
-
-
-@lru_cache(maxsize=1)
-def turn_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative tables of the numbers 0 and 1, uint16 of shape (TURNS, 32), and shifts of zeros.
-
-    Table r gives a turn to 1 the odds exp((r - 127.5) / 16). They are in docs/FORMAT.md as this formula: 16 bits of it
-    are the same wherever it is evaluated with doubles.
-    """
-    odds = np.exp((np.arange(TURNS) - (TURNS - 1) / 2) / ODDS_PER_NAT)
-    zeros = np.rint(_ESCAPE / (1 + odds)).astype(np.uint16)
-    tables = np.zeros((TURNS, 32), np.uint16)
-    tables[:, 16] = zeros  # where the number 1 begins
-    tables[:, 17:] = _ESCAPE
-    return tables, np.zeros(TURNS, np.uint8)
 
 
 def load(file: ModelFile) -> Model:
@@ -96,20 +70,11 @@ def load(file: ModelFile) -> Model:
 @lru_cache(maxsize=4)
 def _loaded(path: str, hash_: bytes) -> Model:
     try:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.numpy import load as load_tensors
-    except ModuleNotFoundError:
-        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
-    try:
-        tensors = load_tensors(Path(path).read_bytes())
-        with safe_open(path, "numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
-        if not isinstance(about, dict) or about.get("kind") != "transport":
-            raise ModelError("it is not a model of the transport codec")
-        if about.get("format") != FORMAT:
-            raise ModelError(f"it has format {about.get('format')}; this program reads {FORMAT}")
+        about, tensors = read_weights(path, "transport", FORMAT)
         return _assemble(Transport.from_json(about["architecture"]), tensors, hash_)
-    except (SafetensorError, AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except DependencyError:
+        raise
+    except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise ModelError(f"the model {path} cannot be used: {error}") from None
 
 
@@ -117,7 +82,10 @@ def _assemble(architecture: Transport, tensors: dict[str, np.ndarray], hash_: by
     with torch.device("meta"):
         network = Network(architecture)
     for name in _FLOAT_PARTS:
-        own = {key: torch.from_numpy(value.astype(np.float32)) for key, value in _under(tensors, f"float.{name}.")}
+        own = {
+            key: torch.from_numpy(value.astype(np.float32))
+            for key, value in tensors_under(tensors, f"float.{name}.").items()
+        }
         getattr(network, name).load_state_dict(own, assign=True)
         getattr(network, name).to(memory_format=torch.channels_last)
     network.requires_grad_(False).eval()
@@ -126,17 +94,13 @@ def _assemble(architecture: Transport, tensors: dict[str, np.ndarray], hash_: by
         structures = _integer_parts(context)
         prefixes = {name: f"integer.{stage}.{name}." for name in structures}
         contexts.append(
-            {name: IntegerNetwork(structures[name], dict(_under(tensors, prefixes[name]))) for name in structures}
+            {name: IntegerNetwork(structures[name], tensors_under(tensors, prefixes[name])) for name in structures}
         )
     shape = (architecture.stages, architecture.codes)
     codes = _real(tensors, "codes", (*shape, architecture.dimensions))
     biases = _real(tensors, "biases", shape)
     distortions = _real(tensors, "distortions", (architecture.stages + 1,))
     return Model(architecture, hash_, network, codes, biases, distortions, contexts)
-
-
-def _under(tensors: dict[str, np.ndarray], prefix: str) -> list[tuple[str, np.ndarray]]:
-    return [(key.removeprefix(prefix), value) for key, value in tensors.items() if key.startswith(prefix)]
 
 
 def _real(tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,489 @@
+"""The extreme codec: its quantiser, networks and files, generative and selective, and what may go wrong with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("skimage")
+
+from extreme_models import PAPER, SELECTIVE, SELECTIVE_PAPER, SMALL, halves, trained  # noqa: E402
+from PIL import Image as PILImage  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import aquatint  # noqa: E402
+from aquatint import Target, container  # noqa: E402
+from aquatint.cli import app  # noqa: E402
+from aquatint.codecs import extreme, models  # noqa: E402
+from aquatint.codecs.extreme import regions  # noqa: E402
+from aquatint.codecs.extreme.architecture import ARCHITECTURES, CAMVID, Extreme  # noqa: E402
+from aquatint.codecs.extreme.coding import code  # noqa: E402
+from aquatint.codecs.extreme.context import static_odds, symbol_bits  # noqa: E402
+from aquatint.codecs.extreme.decoder import STATIC, read  # noqa: E402
+from aquatint.codecs.extreme.model import Model, load, multiplications  # noqa: E402
+from aquatint.codecs.extreme.network import Network, feathered  # noqa: E402
+from aquatint.codecs.extreme.quantiser import bound, quantised, soft  # noqa: E402
+from aquatint.codecs.turns import Reader, Writer  # noqa: E402
+from aquatint.container import Header  # noqa: E402
+from aquatint.errors import (  # noqa: E402
+    CorruptStreamError,
+    MissingModelError,
+    ModelError,
+    TruncatedError,
+    UsageError,
+)
+from aquatint.training.export import extreme_weights  # noqa: E402
+
+MODELS = {"small": SMALL, "paper": PAPER, "selective": SELECTIVE, "selective-paper": SELECTIVE_PAPER}
+
+
+@pytest.fixture(scope="session")
+def contents() -> dict[str, bytes]:
+    """Weights files of small networks."""
+    return {name: extreme_weights(trained(architecture)) for name, architecture in MODELS.items()}
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: dict[str, bytes]) -> Path:
+    """The user's folder of models, with small ones."""
+    monkeypatch.setenv("AQUATINT_MODELS", str(tmp_path))
+    for name, content in contents.items():
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    return tmp_path
+
+
+def model(name: str = "small") -> Model:
+    return load(models.find(name))
+
+
+def photograph(height: int = 96, width: int = 128) -> np.ndarray:
+    return __import__("skimage.data").data.astronaut()[100 : 100 + height, 150 : 150 + width]
+
+
+def labels_of(picture: np.ndarray) -> np.ndarray:
+    return halves(*picture.shape[:2]).numpy()
+
+
+def compressed(picture: np.ndarray, target: Target | None = None, **options: object) -> aquatint.Encoded:
+    chosen = {"model": "small", "threads": 1, **options}
+    target = target or Target(quality=100)
+    return aquatint.compress(aquatint.from_array(picture), target, codec="extreme", **chosen)  # type: ignore[arg-type]
+
+
+def payload_of(encoded: aquatint.Encoded) -> bytes:
+    return container.read(encoded.data)[1][container.Chunk.PAYLOAD]
+
+
+# ---- The quantiser
+
+
+def test_the_nearest_level_is_chosen() -> None:
+    latents = torch.tensor([-7.0, -1.6, -0.4, 0.4, 0.6, 1.4, 9.0])
+    assert quantised(latents).tolist() == [-2, -2, 0, 0, 1, 1, 2]
+
+
+def test_the_gradient_is_that_of_the_soft_choice() -> None:
+    latents = torch.linspace(-3, 3, 41, requires_grad=True)
+    weights = torch.randn(41, generator=torch.Generator().manual_seed(0))
+    hard, softly = (torch.autograd.grad((weights * f(latents)).sum(), latents)[0] for f in (quantised, soft))
+    assert hard.numpy() == pytest.approx(softly.numpy(), abs=1e-6)
+    assert (soft(latents).diff() > 0).all()
+
+
+def test_the_gradient_reaches_the_encoder() -> None:
+    for architecture in (SMALL, PAPER):
+        network = Network(architecture)
+        pixels = torch.rand(1, 3, 32, 32)
+        symbols = network.symbols(network.latents(pixels), torch.ones(1, 1, 1, 1))
+        network.pixels(symbols).square().mean().backward()
+        gradients = [parameter.grad for parameter in network.encoder.parameters() if parameter.requires_grad]
+        assert sum(float(gradient.abs().sum()) for gradient in gradients if gradient is not None) > 0
+
+
+def test_all_levels_are_used() -> None:
+    frequencies = trained(SMALL).frequencies.numpy()
+    assert frequencies.sum(1) == pytest.approx(1)
+    assert (frequencies.max(0) > 0.05).all()
+
+
+def test_the_bound_is_that_of_the_paper() -> None:
+    assert [round(bound(channels, 16), 4) for channels in (2, 4, 8)] == [0.0181, 0.0363, 0.0726]
+    assert round(bound(8, 8), 3) == 0.290
+
+
+# ---- The networks
+
+
+def test_the_networks_have_the_sizes_of_the_paper() -> None:
+    found = {}
+    for name in ("gc-2-instance", "gc-8-instance", "sc-4"):
+        with torch.device("meta"):
+            network = Network(ARCHITECTURES[name])
+        found[name] = {part: sum(p.numel() for p in net.parameters()) for part, net in network.named_children()}
+    # c7s1-60, d120, d240, d480, d960, c3s1-C and c3s1-960, nine R960, u480, u240, u120, u60, c7s1-3, with biases.
+    assert found["gc-2-instance"]["encoder"] == 5_535_962
+    assert found["gc-8-instance"]["encoder"] == 5_587_808
+    assert found["gc-2-instance"]["generator"] == 154_852_443
+    assert found["gc-8-instance"]["generator"] == 154_904_283
+    # Behind the symbols c3s1-480 and d960, and twice as many channels for the first layer of the generator.
+    assert found["sc-4"]["generator"] > found["gc-8-instance"]["generator"] + 9 * 960 * (960 * 2 + 480) - 9 * 8 * 960
+    encode, decode = multiplications(ARCHITECTURES["gc-4-instance"])
+    assert (round(encode / 1e3, 1), round(decode / 1e3)) == (73.7, 657)
+
+
+def test_shipped_sizes_are_small() -> None:
+    for name in ("gc", "sc", "gc-8-narrow"):
+        with torch.device("meta"):
+            network = Network(ARCHITECTURES[name])
+        assert 2 * sum(parameter.numel() for parameter in network.parameters()) < 10e6
+        assert multiplications(ARCHITECTURES[name])[1] < 2e4
+
+
+def test_residual_networks_begin_as_a_cosine_transform() -> None:
+    network = Network(Extreme("residual", (8, 16, 24), (16,), 8))
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    pixels = torch.stack([rows, (rows + columns) / 2, columns])[None]
+    with torch.no_grad():
+        decoded = network.pixels(network.latents(pixels))
+    assert (decoded - pixels).abs().max() < 0.04
+
+
+def test_a_crop_decodes_alike_only_without_instance_norm() -> None:
+    symbols = torch.randint(-2, 3, (1, 3, 12, 12), generator=torch.Generator().manual_seed(0)).float()
+    changed = symbols.clone()
+    changed[..., 8:] = 0
+    for norm, local in (("channel", True), ("instance", False)):
+        torch.manual_seed(0)
+        network = Network(Extreme("pix2pix", (4,), (3,), 8, blocks=1, norm=norm)).eval()
+        with torch.no_grad():
+            left = [network.pixels(each)[..., :48] for each in (symbols, changed)]
+        assert left[0].equal(left[1]) == local
+
+
+def test_masks_are_feathered() -> None:
+    mask = torch.zeros(1, 1, 9, 9)
+    mask[..., 4:] = 1
+    assert feathered(mask)[0, 0, 4].numpy() == pytest.approx([0, 0, 0, 1 / 3, 2 / 3, 1, 1, 1, 1])
+    assert feathered(torch.ones_like(mask)).equal(torch.ones_like(mask))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transform": "gdn"}, "transform 'gdn' is not pix2pix or residual"),
+        ({"widths": (8,)}, "a residual network has 3 widths, not 1"),
+        ({"channels": (4, 2)}, r"channels must rise from 1 or more to 16 at most, not \(4, 2\)"),
+        ({"channels": (17,)}, "channels must rise"),
+        ({"blocks": 2}, "a residual network has no number of blocks, not 2"),
+        ({"classes": ("a", "a")}, "have a name twice"),
+        ({"label_stride": 3}, "label_stride must be 1, 2, 4, 8 or 16, not 3"),
+        ({"depth": 3}, "has no depth"),
+    ],
+)
+def test_architectures_are_checked(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Extreme.from_json({**SMALL.to_json(), **changes})
+
+
+def test_architectures_survive_json() -> None:
+    for architecture in (*MODELS.values(), *ARCHITECTURES.values()):
+        assert Extreme.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+
+
+# ---- Symbols
+
+
+def random_symbols(channels: int, shape: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(-2, 3, (channels, *shape)).astype(np.int32)
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_symbols_survive(channels: int, static: bool) -> None:
+    symbols, mask = random_symbols(channels, (7, 9)), np.ones((7, 9), bool)
+    writer = Writer()
+    code(model(), channels, mask, writer, symbols, static=static)
+    reader = Reader(writer.stream())
+    assert np.array_equal(code(model(), channels, mask, reader, static=static), symbols)
+    reader.finish()
+
+
+def test_what_is_masked_costs_nothing() -> None:
+    symbols, mask = random_symbols(2, (7, 9)), np.zeros((7, 9), bool)
+    for static in (False, True):
+        nothing, some = Writer(), Writer()
+        assert not code(model(), 2, mask, nothing, symbols, static=static).any()
+        assert (nothing.bits, len(nothing.stream())) == (0, 16)
+        mask[2:4, 3:5] = True
+        found = code(model(), 2, mask, some, symbols * mask, static=static)
+        assert np.array_equal(found, symbols * mask)
+        assert 0 < some.bits < 8 * 12
+        mask[:] = False
+
+
+def test_bits_in_training_are_those_of_the_coder() -> None:
+    network = trained(SMALL)
+    picture = torch.from_numpy(photograph().astype(np.float32) / 255).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        symbols = network.symbols(network.latents(picture), torch.ones(1, 1, 1, 1))
+        expected = float(symbol_bits(network.context(symbols), symbols).sum())
+    writer = Writer()
+    code(model(), 4, np.ones((6, 8), bool), writer, symbols[0].numpy().astype(np.int32))
+    assert writer.bits == pytest.approx(expected, rel=0.01)
+
+
+def test_the_static_code_has_the_entropy_of_its_frequencies() -> None:
+    frequencies = np.array([[0.1, 0.2, 0.3, 0.25, 0.15]])
+    odds = torch.from_numpy(static_odds(frequencies))[None, :, :, None, None].expand(-1, -1, -1, 1, 5)
+    bits = symbol_bits(odds, torch.arange(-2.0, 3.0).reshape(1, 1, 1, 5))
+    assert bits.flatten().numpy() == pytest.approx(-np.log2(frequencies[0]), rel=1e-5)
+
+
+# ---- Files
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("small", (96, 128)), ("small", (1, 1)), ("small", (17, 50)), ("paper", (33, 17)), ("paper", (1, 1))],
+)
+def test_files_decode_to_what_the_encoder_saw(name: str, shape: tuple[int, int], effort: int) -> None:
+    picture = photograph(*shape)
+    encoded = compressed(picture, model=name, effort=effort)
+    decoded = aquatint.decode(encoded.data, threads=1).to_array()
+    assert decoded.shape == picture.shape
+    error = np.square(decoded / 255.0 - picture / 255.0).mean()
+    assert encoded.report.psnr == pytest.approx(-10 * np.log10(error), abs=1e-3)
+
+
+def test_a_photograph_takes_a_kilobyte() -> None:
+    photo = np.tile(photograph(128, 128), (4, 6, 1))
+    encoded = compressed(photo, Target(quality=1))
+    assert encoded.header.width, encoded.header.height == (768, 512)
+    assert len(encoded.data) < 940  # at most 892 bytes of symbols
+    static = compressed(photo, Target(quality=1), effort=1)
+    assert payload_of(static)[0] == STATIC | 2
+    assert len(encoded.data) < len(static.data) < 940
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+def test_estimated_bits_are_real_bits(effort: int) -> None:
+    encoded = compressed(photograph(256, 256), effort=effort)
+    real = 8 * len(payload_of(encoded))
+    assert encoded.report.estimated_bits <= real <= encoded.report.estimated_bits + 8 + 128 + 32
+
+
+def test_quality_chooses_channels() -> None:
+    found = [compressed(photograph(), Target(quality=quality)) for quality in (1, 50, 51, 100)]
+    assert [payload_of(one)[0] for one in found] == [2, 2, 4, 4]
+    assert found[-1].report.psnr > found[0].report.psnr + 0.5
+
+
+def test_targets_choose_channels() -> None:
+    small, large = (len(compressed(photograph(), Target(quality=quality)).data) for quality in (1, 100))
+    assert len(compressed(photograph(), Target(size=large)).data) == large
+    assert len(compressed(photograph(), Target(size=large - 1)).data) == small
+    bpp = 8 * small / (96 * 128)
+    assert len(compressed(photograph(), Target(bpp=1.01 * bpp)).data) == small
+    with pytest.raises(
+        UsageError, match=r"a rate of 3 bpp is out of this model's reach: for this picture it has 0\.\d+, 0"
+    ):
+        compressed(photograph(), Target(bpp=3))
+    with pytest.raises(UsageError, match="is too small"):
+        compressed(photograph(), Target(size=small - 1))
+    assert len(compressed(photograph(), Target(lagrangian=1e-5)).data) == large
+    assert len(compressed(photograph(), Target(lagrangian=10)).data) == small
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+def test_damaged_payloads_are_refused_or_decoded(effort: int) -> None:
+    for name in ("small", "selective"):
+        chosen = {} if name == "small" else {"labels": labels_of(photograph()), "preserve": ["box=16,16,70,70"]}
+        encoded = compressed(photograph(), effort=effort, model=name, **chosen)
+        header, payload = encoded.header, payload_of(encoded)
+        for length in range(0, len(payload), 3):
+            with pytest.raises((TruncatedError, CorruptStreamError)):
+                read(model(name), payload[:length], 96, 128)
+        with pytest.raises(CorruptStreamError):
+            extreme.decode(payload + b"\0", header, threads=1)
+        chance = np.random.default_rng(0)
+        for _ in range(25):
+            hostile = bytearray(payload)
+            for place in chance.integers(len(payload), size=3):
+                hostile[place] = chance.integers(256)
+            try:
+                content = read(model(name), bytes(hostile), 96, 128)
+            except (TruncatedError, CorruptStreamError):
+                continue
+            assert np.abs(content.symbols).max() <= 2
+
+
+@pytest.mark.parametrize("first", [0, 3, 5, STATIC, STATIC | 3])
+def test_channels_that_the_model_has_not_are_refused(first: int) -> None:
+    header = compressed(photograph(16, 16)).header
+    with pytest.raises(CorruptStreamError, match=rf"has {first & 127} channels; the model has \(2, 4\)"):
+        extreme.decode(bytes([first]) + bytes(40), header, threads=1)
+
+
+def test_files_without_a_model_are_refused(installed: Path) -> None:
+    encoded = compressed(photograph(16, 16))
+    with pytest.raises(CorruptStreamError, match="names no model"):
+        extreme.decode(b"\2", Header("extreme", 2, 2), threads=1)
+    with pytest.raises(TruncatedError, match="is empty"):
+        extreme.decode(b"", encoded.header, threads=1)
+    (installed / "small.safetensors").unlink()
+    with pytest.raises(MissingModelError, match="not installed"):
+        aquatint.decode(encoded.data)
+    assert extreme.describe(payload_of(encoded), encoded.header)["model"] == "not installed"
+
+
+def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
+    tensors = load_file(installed / "small.safetensors")
+    about = {"kind": "extreme", "format": 1, "architecture": SMALL.to_json()}
+    broken = {
+        "less": ({name: value for name, value in tensors.items() if name != "static"}, about),
+        "misshapen": ({**tensors, "static": tensors["static"][:1]}, about),
+        "wide": (tensors, {**about, "architecture": PAPER.to_json()}),
+        "later": (tensors, {**about, "format": 2}),
+        "other": (tensors, {**about, "kind": "transport"}),
+    }
+    for name, (values, said) in broken.items():
+        save_file(values, installed / f"{name}.safetensors", {"aquatint": json.dumps(said)})
+        with pytest.raises(ModelError, match="cannot be used"):
+            model(name)
+    (installed / "noise.safetensors").write_bytes(bytes(range(256)))
+    with pytest.raises(ModelError, match="is damaged"):
+        model("noise")
+
+
+def test_other_objectives_are_refused() -> None:
+    with pytest.raises(UsageError, match="tuned already"):
+        compressed(photograph(16, 16), tune="wd")
+    with pytest.raises(UsageError, match="has no model of its own yet"):
+        aquatint.encode(photograph(16, 16), codec="extreme")
+
+
+# ---- Selective compression
+
+
+def test_everything_and_nothing_may_be_preserved() -> None:
+    picture = photograph()
+    everything, nothing, default = (
+        compressed(picture, model="selective", labels=labels_of(picture), preserve=preserve)
+        for preserve in (["all"], ["none"], None)
+    )
+    assert everything.data == default.data
+    assert len(nothing.data) < len(everything.data) - 40
+    decoded = [aquatint.decode(encoded.data, threads=1).to_array() for encoded in (everything, nothing)]
+    assert np.abs(decoded[0].astype(int) - decoded[1]).mean() > 5
+    about = extreme.describe(payload_of(nothing), nothing.header)
+    assert (about["model"], about["preserved"]) == ("selective", 0.0)
+
+
+@pytest.mark.parametrize("name", ["selective", "selective-paper"])
+@pytest.mark.parametrize("shape", [(96, 128), (1, 1), (17, 50)])
+def test_labels_mask_and_symbols_survive(name: str, shape: tuple[int, int]) -> None:
+    picture = photograph(*shape)
+    labels = labels_of(picture)
+    encoded = compressed(picture, model=name, labels=labels, preserve=["classes=tree", "box=0,0,1,1"])
+    content = read(model(name), payload_of(encoded), *shape)
+    architecture = MODELS[name]
+    assert content.labels is not None
+    assert np.array_equal(content.labels, regions.reduced(architecture, labels, *shape))
+    wanted = labels == 2
+    wanted[0, 0] = True
+    assert np.array_equal(content.mask, regions.on_grid(architecture, wanted))
+    assert not content.symbols[:, ~content.mask].any()
+    decoded = aquatint.decode(encoded.data, threads=1).to_array()
+    error = np.square(decoded / 255.0 - picture / 255.0).mean()
+    assert encoded.report.psnr == pytest.approx(-10 * np.log10(error), abs=1e-3)
+
+
+def test_with_all_preserved_selective_is_plain_coding() -> None:
+    picture = photograph()
+    encoded = compressed(picture, model="selective", labels=labels_of(picture))
+    content = read(model("selective"), payload_of(encoded), 96, 128)
+    writer = Writer()
+    code(model("selective"), 4, np.ones((6, 8), bool), writer, content.symbols)
+    labels_and_mask = encoded.report.estimated_bits - writer.bits
+    assert 0 < labels_and_mask < 8 * 60
+
+
+def test_a_symbol_is_preserved_if_a_pixel_of_it_is() -> None:
+    labels = np.zeros((40, 70), np.int64)
+    for preserve, wanted in (("box=16,15,16,2", [[0, 1, 0, 0, 0], [0, 1, 0, 0, 0], [0] * 5]), ("box=69,39,9,9", None)):
+        mask = regions.on_grid(SELECTIVE, regions.preserved(SELECTIVE, labels, [preserve]))
+        if wanted is not None:
+            assert mask.astype(int).tolist() == wanted
+        else:
+            assert mask.sum() == 1
+            assert mask[2, 4]
+    both = regions.preserved(SELECTIVE, labels, ["box=0,0,2,2", labels + 1])
+    assert both.all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs labels"),
+        ({"labels": np.zeros((95, 128), np.uint8)}, "one for each of the 128x96 pixels"),
+        ({"labels": np.zeros((96, 128))}, "labels must be integers"),
+        ({"labels": np.full((96, 128), 3)}, "there is no class 3: the model has 0 sky, 1 road, 2 tree"),
+        ({"labels": np.full((96, 128), -1)}, "there is no class -1"),
+        ({"preserve": ["classes=tree,lamp"]}, "there is no class 'lamp': the model has 0 sky"),
+        ({"preserve": ["box=1,2,3"]}, "a box is four whole numbers"),
+        ({"preserve": ["box=128,0,5,5"]}, "has no pixel of the picture, which has 128x96"),
+        ({"preserve": ["box=0,0,0,5"]}, "has no pixel of the picture"),
+        ({"preserve": ["circle=1"]}, "what is preserved is all, none"),
+        ({"preserve": [np.ones((2, 2))]}, r"a mask has the shape \(2, 2\); the picture has \(96, 128\)"),
+    ],
+)
+def test_selections_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
+    picture = photograph()
+    labels = {} if not options or "labels" in options else {"labels": labels_of(picture)}
+    with pytest.raises(UsageError, match=message):
+        compressed(picture, model="selective", **labels, **options)
+
+
+def test_models_of_whole_pictures_take_no_selection() -> None:
+    picture = photograph(16, 16)
+    for options in ({"labels": labels_of(picture)}, {"preserve": ["none"]}):
+        with pytest.raises(UsageError, match="codes whole pictures"):
+            compressed(picture, **options)
+    with pytest.raises(UsageError, match="labels and preserve are for extreme, not for the codec hyperprior"):
+        aquatint.encode(picture, codec="hyperprior", labels=labels_of(picture))
+
+
+def test_the_command_selects(tmp_path: Path) -> None:
+    picture = photograph(48, 64)
+    PILImage.fromarray(picture).save(tmp_path / "in.png")
+    PILImage.fromarray(labels_of(picture).astype(np.uint8)).save(tmp_path / "labels.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:16, 48:] = 255
+    PILImage.fromarray(mask).save(tmp_path / "mask.png")
+    command = CliRunner()
+    base = ["encode", str(tmp_path / "in.png"), str(tmp_path / "out.aqt"), "--codec", "extreme", "--quiet"]
+    base += ["--model", "selective", "--labels"]
+    masked = [*base, str(tmp_path / "labels.png"), "--preserve", f"mask={tmp_path / 'mask.png'}"]
+    found = command.invoke(app, [*masked, "--preserve", "box=0,32,1,1"])
+    assert (found.exit_code, found.output) == (0, "")
+    _, chunks = container.read((tmp_path / "out.aqt").read_bytes())
+    content = read(model("selective"), chunks[container.Chunk.PAYLOAD], 48, 64)
+    assert content.mask.astype(int).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
+    info = command.invoke(app, ["info", str(tmp_path / "out.aqt")])
+    assert "preserved" in info.output
+    assert command.invoke(app, [*base, str(tmp_path / "in.png")]).exit_code == 1  # colours are no classes
+    assert command.invoke(app, [*base, str(tmp_path / "none.png")]).exit_code == 1
+
+
+def test_classes_of_camvid() -> None:
+    assert len(CAMVID) == 12
+    assert (CAMVID.index("road"), CAMVID.index("car"), CAMVID[-1]) == (3, 8, "void")
+    assert math.isclose(ARCHITECTURES["sc-4"].stride, 8)
