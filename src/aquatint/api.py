@@ -73,7 +73,7 @@ def encode(
         picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
             [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
         quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
-        codec, model, tune, sigma_map, labels, preserve, effort, strip, threads, device, seed, progress: as in `compress`.
+        codec, model, tune, sigma_map, labels, preserve, effort, strip, threads, device, seed, progress: see `compress`.
 
     Raises:
         UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,11 +28,12 @@ _MISSES = 64  # photographs in a row that may be too small or damaged
 
 @dataclass(frozen=True)
 class Photograph:
-    """Where a photograph is: a file, or `size` bytes of a tar file from `offset`."""
+    """Where a photograph is: a file, or `size` bytes of a tar file from `offset`; and a map of its labels, if any."""
 
     path: Path
     offset: int = 0
     size: int = -1
+    labels: Path | None = None
 
     def __str__(self) -> str:
         return str(self.path) if self.size < 0 else f"{self.path} at byte {self.offset}"
@@ -46,15 +47,16 @@ class Photograph:
             return io.BytesIO(file.read(self.size))
 
 
-def find_photographs(sources: Sequence[Path]) -> list[Photograph]:
+def find_photographs(sources: Sequence[Path], labels: Path | None = None) -> list[Photograph]:
     """All photographs of the sources, in an order that does not depend on the file system.
 
     Arguments:
         sources: folders, which are searched with their subfolders; tar files; text files with a path a line, relative
             to their folder; or picture files.
+        labels: folder of maps of labels, PNG files with the photographs' stems; None for photographs without.
 
     Raises:
-        ImageError: a source does not exist, or there is no photograph in it.
+        ImageError: a source does not exist, there is no photograph in it, or a photograph has no labels.
     """
     found: list[Photograph] = []
     for source in sources:
@@ -64,6 +66,11 @@ def find_photographs(sources: Sequence[Path]) -> list[Photograph]:
         found += here
     if not found:
         raise ImageError("no data is given: name folders, tar files or lists of photographs")
+    if labels is not None:
+        found = [replace(photograph, labels=labels / f"{photograph.path.stem}.png") for photograph in found]
+        for photograph in found:
+            if photograph.labels is None or not photograph.labels.is_file():
+                raise ImageError(f"{photograph} has no labels: there is no {photograph.labels}")
     return found
 
 
@@ -94,16 +101,19 @@ class Batch:
         places: numbers in [0, 1), evenly spread over all crops of a step: where in a range of rates each crop is.
         seeds: of the noise of each crop, of shape (B,).
         step: which step of the training sees them, counted from 0.
+        labels: numbers of classes of the pixels, uint8 of shape (B, S, S), if the photographs have labels.
     """
 
     pixels: Tensor
     places: Tensor
     seeds: Tensor
     step: int
+    labels: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; seeds stay, because noise is drawn where it is cheap to seed."""
-        return Batch(self.pixels.to(device, non_blocking=True), self.places.to(device), self.seeds, self.step)
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(self.pixels.to(device, non_blocking=True), self.places.to(device), self.seeds, self.step, labels)
 
     def noise(self, like: Tensor) -> Tensor:
         """Uniform noise from -1/2 to 1/2 of shape (B, ...); successive calls with the same batch differ.
@@ -121,7 +131,11 @@ class Batch:
         return self.__dict__["generators"]
 
 
-class Crops(Dataset[tuple[Tensor, float, int, int]]):
+# Of one crop: pixels (3, S, S), its place, the seed of its noise, its step, and its labels (S, S).
+Item = tuple[Tensor, float, int, int, Tensor | None]
+
+
+class Crops(Dataset[Item]):
     """Random crops of photographs, by number.
 
     Arguments:
@@ -147,8 +161,8 @@ class Crops(Dataset[tuple[Tensor, float, int, int]]):
         self.side, self.batch, self.seed = side, batch, seed
         self.smallest_scale, self.flip = smallest_scale, flip
 
-    def __getitem__(self, index: int) -> tuple[Tensor, float, int, int]:
-        """The crop of shape (3, S, S), its place, the seed of its noise, and its step.
+    def __getitem__(self, index: int) -> Item:
+        """The crop of that number.
 
         Raises:
             ImageError: many photographs in a row are too small or cannot be read.
@@ -160,7 +174,7 @@ class Crops(Dataset[tuple[Tensor, float, int, int]]):
         for _ in range(_MISSES):
             photograph = self.photographs[int(chance.integers(len(self.photographs)))]
             try:
-                pixels = _decoded(photograph)
+                pixels, labels = _decoded(photograph)
             except (AquatintError, OSError) as error:
                 reason = f"{photograph}: {error}"
                 continue
@@ -168,36 +182,56 @@ class Crops(Dataset[tuple[Tensor, float, int, int]]):
             if min(height, width) < self.side:
                 reason = f"{photograph} has {width}x{height} pixels, fewer than a crop of {self.side}x{self.side}"
                 continue
-            return torch.from_numpy(self._crop(pixels, chance)), place, noise_seed, index // self.batch
+            crop, labels = self._crop(pixels, labels, chance)
+            return crop, place, noise_seed, index // self.batch, labels
         raise ImageError(f"{_MISSES} pictures in a row could not be used; the last one: {reason}")
 
-    def _crop(self, pixels: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def _crop(
+        self, pixels: np.ndarray, labels: np.ndarray | None, chance: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
         height, width = pixels.shape[:2]
         smallest = max(self.smallest_scale, self.side / min(height, width))
         side = min(round(self.side / chance.uniform(smallest, 1)), height, width)
         top, left = chance.integers(height - side + 1), chance.integers(width - side + 1)
-        crop = pixels[top : top + side, left : left + side]
-        if side != self.side:
-            crop = np.asarray(PILImage.fromarray(crop).resize((self.side, self.side), PILImage.Resampling.BICUBIC))
-        if self.flip and chance.random() < 0.5:
-            crop = crop[:, ::-1]
-        return np.ascontiguousarray(np.moveaxis(crop, 2, 0), dtype=np.float32) / 255
+        mirrored = self.flip and chance.random() < 0.5
+
+        def cut(plane: np.ndarray, resampling: PILImage.Resampling) -> np.ndarray:
+            crop = plane[top : top + side, left : left + side]
+            if side != self.side:
+                crop = np.asarray(PILImage.fromarray(crop).resize((self.side, self.side), resampling))
+            return crop[:, ::-1] if mirrored else crop
+
+        crop = np.moveaxis(cut(pixels, PILImage.Resampling.BICUBIC), 2, 0)
+        found = torch.from_numpy(np.ascontiguousarray(crop, dtype=np.float32) / 255)
+        if labels is None:
+            return found, None
+        return found, torch.from_numpy(np.ascontiguousarray(cut(labels, PILImage.Resampling.NEAREST)))
+
+
+_Decoded = tuple[np.ndarray, np.ndarray | None]
 
 
 @lru_cache(maxsize=1)
-def _cache() -> dict[Photograph, np.ndarray]:
+def _cache() -> dict[Photograph, _Decoded]:
     return {}
 
 
-def _decoded(photograph: Photograph) -> np.ndarray:
-    """Pixels of a photograph, uint8 of shape (H, W, 3); the first ones are kept, as many as fit."""
+def _decoded(photograph: Photograph) -> _Decoded:
+    """Pixels of a photograph, uint8 of shape (H, W, 3), and its labels (H, W); the first ones are kept, while they fit.
+
+    Raises:
+        ImageError: the labels have another size.
+    """
     cache = _cache()
     if photograph in cache:
         return cache[photograph]
     pixels = np.rint(image.read(photograph.open()).pixels * 255).astype(np.uint8)
-    if sum(kept.nbytes for kept in cache.values()) + pixels.nbytes <= _CACHE_BYTES:
-        cache[photograph] = pixels
-    return pixels
+    labels = None if photograph.labels is None else image.read_classes(photograph.labels)
+    if labels is not None and labels.shape != pixels.shape[:2]:
+        raise ImageError(f"{photograph.labels} has the shape {labels.shape}; the photograph has {pixels.shape[:2]}")
+    if sum(kept.nbytes for kept, _ in cache.values()) + pixels.nbytes <= _CACHE_BYTES:
+        cache[photograph] = pixels, labels
+    return pixels, labels
 
 
 def batches(
@@ -224,6 +258,7 @@ def batches(
     yield from loader
 
 
-def _collate(items: Sequence[tuple[Tensor, float, int, int]]) -> Batch:
-    pixels, places, seeds, steps = zip(*items, strict=True)
-    return Batch(torch.stack(pixels), torch.tensor(places, dtype=torch.float32), torch.tensor(seeds), steps[0])
+def _collate(items: Sequence[Item]) -> Batch:
+    pixels, places, seeds, steps, maps = zip(*items, strict=True)
+    labels = None if maps[0] is None else torch.stack(maps)
+    return Batch(torch.stack(pixels), torch.tensor(places, dtype=torch.float32), torch.tensor(seeds), steps[0], labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -204,6 +205,44 @@ class TransportAdversarial(Recipe):
         return self.momentum, self.square_decay
 
 
+@dataclass(frozen=True)
+class ExtremeRecipe(Recipe):
+    """Trains a network of the extreme codec: generative or selective compression, or the baseline for MSE alone."""
+
+    architecture: str = "gc"
+    """Name of the network, see `aquatint.codecs.extreme.architecture`."""
+    mse: float = 10
+    """Weight of the mean squared error of samples in [-1, 1]; lambda of the paper."""
+    adversarial: float = 1
+    """Weight of the least-squares loss; 0 for no discriminator."""
+    matching: float = 10
+    """Weight of the matching of the discriminators' features; pix2pixHD's."""
+    perceptual_weight: float = 10
+    """Weight of the perceptual distance; pix2pixHD's for VGG19."""
+    perceptual: Literal["vgg19", "lpips", "steerable"] = "vgg19"
+    """VGG19 as in the paper; LPIPS with SqueezeNet, a tenth of the work; or features without weights."""
+    discriminator_width: int = 64
+    """Channels of the discriminators' first convolution; the paper's."""
+    scales: int = 3
+    """Discriminators; pix2pixHD has 2 below 1024x512 pixels."""
+    judged_classes: int = 0
+    """If above 0, discriminators see maps of so many classes, the coder does not: GC(D+)."""
+    preserve: Literal["instances", "box"] = "instances"
+    """Of selective compression: a quarter of the instances (RI), or a box (RB)."""
+    head_start: int = 0
+    """Steps in which the discriminators learn but are not listened to."""
+    momentum: float = 0.5
+    """Of Adam, as in pix2pixHD."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.momentum, self.square_decay
+
+    def pace(self, phase: str) -> float:
+        # The context model follows the symbols, which it does not move.
+        return 4.0 if phase == "context" else 1.0
+
+
 RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
@@ -248,6 +287,32 @@ _TRANSPORT = TransportStage(
     precision="bfloat16",
 )
 
+# The paper's: batches of one, and instance normalisation where the architecture says so.
+_PAPER = ExtremeRecipe(
+    steps=280_000,  # Open Images; 150 000 for Cityscapes
+    batch=1,
+    crop=512,
+    architecture="gc-4-instance",
+    learning_rate=2e-4,
+    clip=math.inf,
+)
+# For a processor: few pixels, a network that begins as a cosine transform, and discriminators a quarter as wide.
+_EXTREME = ExtremeRecipe(
+    steps=12_000,
+    batch=6,  # two crops for each number of channels
+    crop=160,  # 10 by 10 symbols
+    learning_rate=5e-4,
+    warmup=200,
+    square_decay=0.98,
+    smallest_scale=0.5,
+    ema=0.995,
+    precision="bfloat16",
+    perceptual="lpips",
+    discriminator_width=16,
+    scales=2,
+    head_start=200,
+)
+
 RECIPES: dict[str, Recipe] = {
     **RATE_DISTORTION,
     "hific-base": TargetRate(steps=1_000_000, batch=16, smallest_scale=0.75),
@@ -270,6 +335,13 @@ RECIPES: dict[str, Recipe] = {
         width=16,
         codes=256,  # each is met 6 times a step
     ),
+    # The extreme codec: the paper's networks, and small ones.
+    "extreme-paper": _PAPER,
+    "extreme-paper-mse": replace(_PAPER, adversarial=0, matching=0, perceptual_weight=0),
+    "extreme": _EXTREME,
+    "extreme-mse": replace(_EXTREME, adversarial=0, matching=0, perceptual_weight=0, head_start=0, momentum=0.9),
+    "extreme-labels": replace(_EXTREME, judged_classes=12),
+    "extreme-selective": replace(_EXTREME, architecture="sc"),
     # The transport codec in its stages.
     "transport-autoencoder": replace(_TRANSPORT, stage="autoencoder"),
     "transport-noise": replace(_TRANSPORT, stage="noise"),

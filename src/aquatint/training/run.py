@@ -11,10 +11,12 @@ import torch
 import tyro
 from torch import Tensor
 
+from aquatint.codecs.extreme.architecture import Extreme
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.transport.architecture import Transport
 from aquatint.errors import ModelError, UsageError
 from aquatint.training import checkpoint, loop
+from aquatint.training.adversarial.extreme import ExtremeTask
 from aquatint.training.adversarial.generative import GenerativeTask
 from aquatint.training.adversarial.labeling import LabelerTask
 from aquatint.training.adversarial.transport import AdversarialTask
@@ -23,6 +25,7 @@ from aquatint.training.distributed import default_device, processes
 from aquatint.training.hyperprior import HyperpriorTask
 from aquatint.training.recipes import (
     RECIPES,
+    ExtremeRecipe,
     Generative,
     Labels,
     RateDistortion,
@@ -48,6 +51,8 @@ class Options:
     """Folder of the run; a run that is there goes on."""
     base: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Checkpoint, or folder of a run, whose weights are the start."""
+    labels: Path | None = None
+    """Folder of maps of labels, PNG files named as the photographs, for recipes that learn from them."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
@@ -78,7 +83,7 @@ def main(name: str, arguments: Sequence[str]) -> None:
     if name not in RECIPES:
         raise UsageError(f"recipe {name!r} is not one of {', '.join(RECIPES)}")
     options, recipe = _parsed(name, RECIPES[name], arguments)
-    photographs = find_photographs(options.data)
+    photographs = find_photographs(options.data, options.labels)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = default_device(options.device)
@@ -107,6 +112,8 @@ def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
         if base is not None:
             raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
         return LabelerTask(recipe, device)
+    if isinstance(recipe, ExtremeRecipe):
+        return ExtremeTask(recipe, device, None if base is None else trained_extreme(base))
     if isinstance(recipe, TransportAdversarial):
         if base is None:
             raise UsageError("this recipe starts from a trained network: name its run with --from")
@@ -146,6 +153,16 @@ def trained_transport(path: Path) -> tuple[Transport, Mapping[str, Tensor]]:
     """
     state = _state(path, "transport")
     return Transport.from_json(state["task"]["architecture"]), state["mean"]
+
+
+def trained_extreme(path: Path) -> tuple[Extreme, Mapping[str, Tensor]]:
+    """The architecture and the mean weights of a checkpoint of the extreme codec.
+
+    Raises:
+        ModelError: it is of something else, or no checkpoint at all.
+    """
+    state = _state(path, "extreme")
+    return Extreme.from_json(state["task"]["architecture"]), state["mean"]
 
 
 def _state(path: Path, kind: str) -> dict[str, Any]:
