@@ -31,7 +31,7 @@ def trained(architecture: Extreme = SMALL) -> Network:
     with torch.no_grad():
         symbols = network.symbols(network.latents(pixels, labels), torch.ones(1, 1, 1, 1))
         for level in range(5):
-            network.frequencies[:, level] = (symbols[0] == level - 2).float().mean((1, 2))
+            network.context.frequencies[:, level] = (symbols[0] == level - 2).float().mean((1, 2))
     optimiser = torch.optim.Adam(network.context.parameters(), lr=2e-2)
     for _ in range(_STEPS):
         optimiser.zero_grad()

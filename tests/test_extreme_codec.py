@@ -108,7 +108,7 @@ def test_the_gradient_reaches_the_encoder() -> None:
 
 
 def test_all_levels_are_used() -> None:
-    frequencies = trained(SMALL).frequencies.numpy()
+    frequencies = trained(SMALL).context.frequencies.numpy()
     assert frequencies.sum(1) == pytest.approx(1)
     assert (frequencies.max(0) > 0.05).all()
 

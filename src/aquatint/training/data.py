@@ -205,7 +205,7 @@ class Crops(Dataset[Item]):
         found = torch.from_numpy(np.ascontiguousarray(crop, dtype=np.float32) / 255)
         if labels is None:
             return found, None
-        return found, torch.from_numpy(np.ascontiguousarray(cut(labels, PILImage.Resampling.NEAREST)))
+        return found, torch.from_numpy(cut(labels, PILImage.Resampling.NEAREST).copy())
 
 
 _Decoded = tuple[np.ndarray, np.ndarray | None]

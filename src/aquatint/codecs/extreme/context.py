@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aquatint.codecs.extreme.quantiser import LARGEST
+from aquatint.codecs.extreme.quantiser import LARGEST, LEVELS
 from aquatint.codecs.hyperprior.context import MaskedConv2d
 
 NODES = 4  # not 0; positive; 2 among the negative; 2 among the positive
@@ -27,10 +27,16 @@ class Context(nn.Module):
     Arguments:
         channels: of the symbols.
         hidden: width.
+
+    Attributes:
+        frequencies: of the levels of each channel, a running mean of shape (C, 5), for the static code.
     """
+
+    frequencies: Tensor
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
+        self.register_buffer("frequencies", torch.full((channels, LEVELS), 1 / LEVELS))
         self.neighbours = MaskedConv2d(channels, hidden, _WINDOW)
         self.odds = nn.ModuleList(
             nn.Sequential(nn.Conv2d(hidden + channel, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, NODES, 1))

@@ -116,7 +116,7 @@ def frozen(network: Network) -> dict[str, np.ndarray]:
     }
     for name, structure in _integer_parts(network.context).items():
         tensors |= {f"integer.{name}.{key}": value for key, value in quantised(structure).items()}
-    frequencies = network.frequencies.double().numpy().clip(_LEAST_FREQUENCY)
+    frequencies = network.context.frequencies.double().numpy().clip(_LEAST_FREQUENCY)
     tensors["static"] = turns.table_index(fixed(static_odds(frequencies)))
     return tensors
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from aquatint.codecs.extreme import transforms
 from aquatint.codecs.extreme.architecture import Extreme
 from aquatint.codecs.extreme.context import Context
-from aquatint.codecs.extreme.quantiser import LEVELS, quantised
+from aquatint.codecs.extreme.quantiser import quantised
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,7 @@ class Network(nn.Module):
 
     Arguments:
         architecture: its parts.
-
-    Attributes:
-        frequencies: of the levels of each channel, a running mean of shape (C, 5), for the static code.
     """
-
-    frequencies: Tensor
 
     def __init__(self, architecture: Extreme) -> None:
         super().__init__()
@@ -46,13 +41,12 @@ class Network(nn.Module):
         self.generator = transforms.generator(architecture)
         self.label_encoder = transforms.label_encoder(architecture) if architecture.selective else None
         self.context = Context(architecture.channels[-1], architecture.hidden)
-        self.register_buffer("frequencies", torch.full((architecture.channels[-1], LEVELS), 1 / LEVELS))
 
     def labels(self, classes: Tensor) -> Labels:
         """What is known of maps of labels, integers (B, H / s, W / s) below the number of classes."""
         assert self.label_encoder is not None
         one_hot = functional.one_hot(classes.long(), len(self.architecture.classes)).movedim(3, 1)
-        maps = one_hot.to(self.frequencies.dtype)
+        maps = one_hot.float()
         return Labels(maps, self.label_encoder(maps))
 
     def latents(self, pixels: Tensor, labels: Labels | None = None) -> Tensor:

@@ -20,12 +20,12 @@ _LABEL_FEATURES = 64  # of a residual network: a mixture of a dozen classes in s
 
 def encoder(architecture: Extreme) -> nn.Module:
     """From pixels (B, 3, H, W) and what `labels` are, see the classes, to latents (B, C, h, w)."""
-    return PaperEncoder(architecture) if architecture.transform == "pix2pix" else ResidualEncoder(architecture)
+    return _started(PaperEncoder(architecture)) if architecture.norm != "none" else ResidualEncoder(architecture)
 
 
 def generator(architecture: Extreme) -> nn.Module:
     """From symbols and what labels are to pixels (B, 3, H, W), centred on 0."""
-    return PaperGenerator(architecture) if architecture.transform == "pix2pix" else ResidualGenerator(architecture)
+    return _started(PaperGenerator(architecture)) if architecture.norm != "none" else ResidualGenerator(architecture)
 
 
 def label_encoder(architecture: Extreme) -> nn.Module:
@@ -33,10 +33,9 @@ def label_encoder(architecture: Extreme) -> nn.Module:
     classes, norm = len(architecture.classes), architecture.norm
     if architecture.transform == "pix2pix":
         (width,) = architecture.widths
-        return nn.Sequential(
-            nn.Upsample(scale_factor=architecture.label_stride, mode="nearest"),
-            _wide(classes, width, norm),
-            *(_halving(width << k, norm) for k in range(4)),
+        first = nn.Upsample(scale_factor=architecture.label_stride, mode="nearest")
+        return _started(
+            nn.Sequential(first, _wide(classes, width, norm), *(_halving(width << k, norm) for k in range(4)))
         )
     side = STRIDE // architecture.label_stride
     return nn.Sequential(
@@ -137,6 +136,16 @@ class ResidualGenerator(nn.Module):
     def forward(self, symbols: Tensor, features: Tensor | None) -> Tensor:
         x = self.project(symbols if features is None else torch.cat([symbols, features], 1))
         return self.synthesis(x, None)
+
+
+def _started(network: nn.Module) -> nn.Module:
+    """The network with the paper's initial weights, whose standard deviation is 0.02."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return network
 
 
 def _features(architecture: Extreme) -> int:

@@ -211,12 +211,12 @@ class ExtremeTask:
         coded = (mask * _first(channels, symbols)).expand_as(symbols) > 0
         found = torch.stack([((symbols == level) & coded).sum((0, 2, 3)) for level in range(-LARGEST, LARGEST + 1)], 1)
         total = found.sum(1, keepdim=True)
-        shares = torch.where(total > 0, found / total.clamp(min=1), self.network.frequencies)
-        self.network.frequencies.lerp_(shares, 1 - _MEMORY)
+        shares = torch.where(total > 0, found / total.clamp(min=1), self.network.context.frequencies)
+        self.network.context.frequencies.lerp_(shares, 1 - _MEMORY)
 
     @torch.no_grad()
     def validate(self, network: nn.Module, batch: Batch) -> dict[str, float]:
-        """Errors and bits with each number of channels, everything preserved; only without adversary is there a loss."""
+        """Errors and bits with each number of channels, all preserved; there is a loss only for the squared error."""
         assert isinstance(network, Network)
         found: dict[str, float] = {}
         errors = []
@@ -257,8 +257,8 @@ def perceptual_distance(name: str, device: torch.device) -> Distance:
     """The mean over a batch of a distance of features: of VGG19, of LPIPS with SqueezeNet, or without weights.
 
     Arguments:
-        name: "vgg19", mean absolute differences with the weights of pix2pixHD, of ImageNet-normalised pictures; "lpips";
-            or "steerable", mean absolute differences over the maps of the stack without weights.
+        name: "vgg19", mean absolute differences with the weights of pix2pixHD, of pictures normalised as for ImageNet;
+            "lpips"; or "steerable", mean absolute differences over the maps of the stack without weights.
         device: where.
     """
     if name == "lpips":
