@@ -184,6 +184,25 @@ def read_weights(path: str, kind: str, form: int) -> tuple[dict[str, object], di
     return about, tensors
 
 
+def kind(file: ModelFile) -> str:
+    """What a weights file is: "hyperprior", "transport", "extreme", "generator" or "sampler"; "" if it does not say.
+
+    Raises:
+        ModelError: it is damaged.
+        DependencyError: safetensors is not installed.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError:
+        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
+    try:
+        with safe_open(str(file.path), "numpy") as opened:
+            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ModelError(f"the model {file.path} cannot be used: it is damaged: {error}") from None
+    return str(about.get("kind", "")) if isinstance(about, dict) else ""
+
+
 def tensors_under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Those whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

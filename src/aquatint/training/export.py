@@ -15,11 +15,14 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import features
 from safetensors.numpy import save
+from torch import Tensor
 
 from aquatint import api, image
 from aquatint.codecs.extreme import model as extreme
+from aquatint.codecs.extreme import sampler
 from aquatint.codecs.extreme.architecture import Extreme
 from aquatint.codecs.extreme.network import Network as ExtremeNetwork
+from aquatint.codecs.extreme.sampler import Sampler, Shape
 from aquatint.codecs.hyperprior import generators
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
@@ -68,6 +71,10 @@ def export(
         if pictures:
             raise UsageError("a generator has no rates of its own to measure: they are those of its model")
         return _export_generator(source, state, target, licence=licence, data=data)
+    if kind == "sampler":
+        if pictures:
+            raise UsageError("a sampler has no rates to measure")
+        return _export_sampler(source, state, target, licence=licence, data=data)
     if kind not in ("extreme", "hyperprior", "transport"):
         raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
     try:
@@ -128,6 +135,32 @@ def _export_generator(source: Path, state: Mapping[str, Any], target: Path, *, l
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "architecture": architecture.to_json(),
+        "recipe": state["recipe"],
+        "steps": state["step"],
+        "data": data,
+        "licence": licence,
+    }
+    _write(target, content)
+    _write(target.with_suffix(".json"), _as_json(card))
+    return ModelFile(target)
+
+
+def _export_sampler(source: Path, state: Mapping[str, Any], target: Path, *, licence: str, data: str) -> ModelFile:
+    task = state["task"]
+    try:
+        network = Sampler(Shape(**task["shape"]))
+        network.load_state_dict(state["mean"])
+    except (KeyError, TypeError, RuntimeError, UsageError) as error:
+        raise ModelError(f"{source} is not of a sampler that this version has: {str(error)[:200]}") from None
+    about = {"kind": "sampler", "format": sampler.FORMAT, "encoder": task["encoder"], "shape": task["shape"]}
+    content = _file(about, {name: _half(value) for name, value in network.state_dict().items()})
+    card = {
+        "name": target.stem,
+        "codec": "extreme",
+        "sampler": task["shape"],
+        "encoder": task["encoder"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "recipe": state["recipe"],
         "steps": state["step"],
         "data": data,
@@ -230,6 +263,11 @@ def measured(model: str, codec: str, pictures: Sequence[Path]) -> dict[str, list
         }
 
     return {name: [point(coder, quality) for quality in qualities] for name, (coder, qualities) in coders.items()}
+
+
+def _half(values: Tensor) -> np.ndarray:
+    """Real numbers with 16 bits, others as they are."""
+    return values.half().numpy() if values.is_floating_point() else values.numpy()
 
 
 def _as_json(card: Mapping[str, object]) -> bytes:

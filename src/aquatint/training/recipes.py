@@ -242,6 +242,24 @@ class ExtremeRecipe(Recipe):
         return 4.0 if phase == "context" else 1.0
 
 
+@dataclass(frozen=True)
+class ExtremeSampler(Recipe):
+    """Trains a sampler of the symbols of a trained model, a Wasserstein GAN with gradient penalty."""
+
+    encoder: str = "gc"
+    """The model: its name, path or id on the Hugging Face hub."""
+    width: int = 64
+    """Channels of both networks where they are fewest; the paper's."""
+    penalty: float = 10
+    """Weight of the gradient penalty; the paper's."""
+    critic_steps: int = 5
+    """Steps of the critic to one of the sampler; the paper's."""
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        return 0.0, self.square_decay
+
+
 RATE_DISTORTION: dict[str, RateDistortion] = {
     # The shipped model. It sees few pixels, so it learns fast: small batches, and a rate that is high until the end.
     "compact": RateDistortion(
@@ -341,6 +359,15 @@ RECIPES: dict[str, Recipe] = {
     "extreme-mse": replace(_EXTREME, adversarial=0, matching=0, perceptual_weight=0, head_start=0, momentum=0.9),
     "extreme-labels": replace(_EXTREME, judged_classes=12),
     "extreme-selective": replace(_EXTREME, architecture="sc"),
+    "extreme-sampler": ExtremeSampler(
+        steps=200_000,
+        batch=64,
+        crop=256,
+        learning_rate=1e-4,
+        square_decay=0.9,
+        clip=1e9,  # the penalty keeps gradients small
+        smallest_scale=0.5,
+    ),
     # The transport codec in its stages.
     "transport-autoencoder": replace(_TRANSPORT, stage="autoencoder"),
     "transport-noise": replace(_TRANSPORT, stage="noise"),

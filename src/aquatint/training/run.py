@@ -19,6 +19,7 @@ from aquatint.training import checkpoint, loop
 from aquatint.training.adversarial.extreme import ExtremeTask
 from aquatint.training.adversarial.generative import GenerativeTask
 from aquatint.training.adversarial.labeling import LabelerTask
+from aquatint.training.adversarial.sampler import SamplerTask
 from aquatint.training.adversarial.transport import AdversarialTask
 from aquatint.training.data import find_photographs
 from aquatint.training.distributed import default_device, processes
@@ -26,6 +27,7 @@ from aquatint.training.hyperprior import HyperpriorTask
 from aquatint.training.recipes import (
     RECIPES,
     ExtremeRecipe,
+    ExtremeSampler,
     Generative,
     Labels,
     RateDistortion,
@@ -108,10 +110,10 @@ def _task(recipe: Recipe, device: torch.device, base: Path | None) -> Task:
         return TargetRateTask(recipe, device, None if base is None else trained(base))
     if isinstance(recipe, Generative):
         return GenerativeTask(recipe, device, base)
-    if isinstance(recipe, Labels):
+    if isinstance(recipe, Labels | ExtremeSampler):
         if base is not None:
-            raise UsageError("a labeler is trained from nothing: --from has no meaning for it")
-        return LabelerTask(recipe, device)
+            raise UsageError("this recipe trains from nothing: --from has no meaning for it")
+        return LabelerTask(recipe, device) if isinstance(recipe, Labels) else SamplerTask(recipe, device)
     if isinstance(recipe, ExtremeRecipe):
         return ExtremeTask(recipe, device, None if base is None else trained_extreme(base))
     if isinstance(recipe, TransportAdversarial):

@@ -19,7 +19,9 @@ def confusion(pairs: Iterable[tuple[np.ndarray, np.ndarray]], classes: int) -> n
     for true, found in pairs:
         known = true < classes
         found = np.minimum(found[known], classes)
-        total += np.bincount(true[known].astype(np.int64) * (classes + 1) + found, minlength=total.size).reshape(total.shape)
+        total += np.bincount(true[known].astype(np.int64) * (classes + 1) + found, minlength=total.size).reshape(
+            total.shape
+        )
     return total
 
 
