@@ -86,7 +86,7 @@ def raster(turn: Turns, classes: int, shape: tuple[int, int], wanted: np.ndarray
     for rows, columns in fronts(height, width):
         asked = None if wanted is None else wanted[rows, columns].astype(np.int64)
         around = np.stack([known[rows + MARGIN + y, columns + MARGIN + x] for y, x in _NEIGHBOURS])
-        contexts = sum((around[a] == around[b]).astype(np.int64) << k for k, (a, b) in enumerate(_PAIRS))
+        contexts = np.sum([(around[a] == around[b]).astype(np.int64) << k for k, (a, b) in enumerate(_PAIRS)], 0)
         found = np.where(around[_LEFT_ABOVE] == around[_LEFT], around[_ABOVE], around[_LEFT])
         missed = hits(turn, contexts, None if asked is None else asked != found)
         (places,) = np.nonzero(missed)

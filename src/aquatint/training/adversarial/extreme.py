@@ -91,8 +91,9 @@ class ExtremeTask:
         self.perceptual: Distance | None = None
         if recipe.adversarial:
             made = MultiScale(self.classes, width=recipe.discriminator_width, scales=recipe.scales)
-            self.discriminator = made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.phases = {**self.phases, "discriminator": self.discriminator}
+            made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.discriminator = made
+            self.phases = {**self.phases, "discriminator": made}
         if recipe.perceptual_weight:
             self.perceptual = perceptual_distance(recipe.perceptual, device)
         self._judged: _Judged | None = None

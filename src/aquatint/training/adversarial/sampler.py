@@ -42,7 +42,7 @@ class SamplerTask:
         self.encoder = model.network.encoder.to(device)
         self.generator = model.network.generator.to(device)
         torch.manual_seed(recipe.seed)
-        self.network = Sampler(self.shape).to(device)
+        self.network: nn.Module = Sampler(self.shape).to(device)
         self.critic = Critic(self.shape).to(device)
         self.phases: Mapping[str, nn.Module] = {"critic": self.critic, "sampler": self.network}
 
