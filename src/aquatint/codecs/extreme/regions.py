@@ -79,7 +79,7 @@ def _one(architecture: Extreme, labels: np.ndarray, preserve: Preserve) -> np.nd
     if isinstance(preserve, np.ndarray):
         if preserve.shape != labels.shape:
             raise UsageError(f"a mask has the shape {preserve.shape}; the picture has {labels.shape}")
-        return np.asarray(preserve != 0)
+        return preserve.astype(bool)
     if preserve in ("all", "none"):
         return np.full(labels.shape, preserve == "all")
     kind, _, value = preserve.partition("=")
