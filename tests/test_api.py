@@ -184,7 +184,7 @@ def test_encoded_tells_what_came_of_it() -> None:
         ({"effort": 0}, "effort must be from 1 to 10, not 0"),
         ({"effort": 11}, "not 11"),
         ({"threads": -1}, "not -1"),
-        ({"codec": "extreme"}, "'extreme' is not available"),
+        ({"codec": "generative"}, "'generative' is not available"),
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str) -> None:
@@ -208,8 +208,8 @@ def test_limits_of_pixels() -> None:
 
 
 def test_a_file_for_a_codec_that_is_not_here() -> None:
-    data = container.write(Header("extreme", 1, 1), {Chunk.PAYLOAD: b""})
-    with pytest.raises(UnsupportedFeatureError, match="'extreme' is not available"):
+    data = container.write(Header("generative", 1, 1), {Chunk.PAYLOAD: b""})
+    with pytest.raises(UnsupportedFeatureError, match="'generative' is not available"):
         decode(data)
 
 

@@ -179,7 +179,7 @@ class _Coder:
         self._numbers = Number(self.RUN + self._LONGEST + 1)
         self._labels = Counts(np.ones((1 << self._bits, 2)))
         self._turns = Counts(np.ones((4, 2)))
-        self._place, self._corners = 0, 0
+        self._corners = 0
 
     @property
     def _bits(self) -> int:
@@ -193,7 +193,7 @@ class _Coder:
         return found
 
     def polygon(self, wanted: Polygon | None) -> Polygon:
-        """Codes a polygon; places of starts are coded as differences."""
+        """Codes the next polygon."""
         label = tree_number(
             self._turn, self._labels, self._bits, 1, None if wanted is None else np.array([wanted.label])
         )
@@ -220,7 +220,7 @@ class _Coder:
                 raise CorruptStreamError(f"polygons have more than {MOST_CORNERS} corners")
             if (row, column) == start and direction == 3:
                 return Polygon(int(label[0]), start, runs, turned)
-            history = sum(turn << k for k, turn in enumerate(turned[-2:]))
+            history = sum(turn << k for k, turn in enumerate([0, 0, *turned[-2:]][-2:]))
             asked_turn = None if wanted is None else np.array([wanted.turns[len(turned)]])
             turned.append(int(self._turns(self._turn, np.array([history]), asked_turn)[0]))
             direction = (direction + (1 if turned[-1] else -1)) % 4

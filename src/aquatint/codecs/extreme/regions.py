@@ -72,7 +72,7 @@ def on_grid(architecture: Extreme, mask: np.ndarray) -> np.ndarray:
     rows, columns = grid(architecture, *mask.shape)
     padded = np.zeros((rows * stride, columns * stride), bool)
     padded[: mask.shape[0], : mask.shape[1]] = mask
-    return padded.reshape(rows, stride, columns, stride).any((1, 3))
+    return padded.reshape(rows, stride, columns, stride).max((1, 3))
 
 
 def _one(architecture: Extreme, labels: np.ndarray, preserve: Preserve) -> np.ndarray:
