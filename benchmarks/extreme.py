@@ -87,7 +87,7 @@ def avif(size: int) -> Coder:
             middle = (low + high) // 2
             low, high = (middle, high) if len(make(middle)) <= size else (low, middle)
         data = make(low)
-        return len(data), np.asarray(PILImage.open(io.BytesIO(data)).convert("RGB"))
+        return len(data), np.array(PILImage.open(io.BytesIO(data)).convert("RGB"))
 
     return code
 
@@ -106,7 +106,7 @@ def row(frames: Sequence[Frame], coder: Coder) -> tuple[float, list[float]]:
     size = float(np.mean([size for size, _ in coded]))
     bpp = 8 * sum(size for size, _ in coded) / sum(frame.labels.size for frame in frames)
     lpips, psnr = (float(np.mean([found[name] for found in each])) for name in ("lpips-squeeze", "psnr"))
-    return size, [bpp, accuracy(table), mean_intersection_over_union(table), lpips, frechet, psnr]
+    return size, [bpp, accuracy(table), mean_intersection_over_union(table), lpips, frechet.mean, psnr]
 
 
 def rows(name: str, model: Model, frames: Sequence[Frame]) -> Iterable[tuple[str, list[float]]]:
