@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ SMALL = Extreme("residual", (8, 16, 24), (2, 4), 8)
 PAPER = Extreme("pix2pix", (4,), (3,), 8, blocks=2, norm="instance")
 SELECTIVE = Extreme("residual", (8, 16, 24), (2, 4), 8, classes=("sky", "road", "tree"), label_stride=4)
 SELECTIVE_PAPER = Extreme("pix2pix", (4,), (2,), 8, blocks=1, norm="channel", classes=("sky", "road", "tree"))
+GOLDEN = replace(SELECTIVE_PAPER, widths=(2,), channels=(2, 4), label_stride=4)
 _STEPS = 12
 
 
@@ -29,6 +31,9 @@ def trained(architecture: Extreme = SMALL) -> Network:
         network = Network(architecture)
     labels = network.labels(halves(*(128 // architecture.label_stride,) * 2)[None]) if architecture.selective else None
     with torch.no_grad():
+        if architecture.transform == "pix2pix":  # whose small initial weights would give zeros
+            last = network.encoder.layers[-1]  # type: ignore[index]
+            last.weight /= network.latents(pixels, labels).std()
         symbols = network.symbols(network.latents(pixels, labels), torch.ones(1, 1, 1, 1))
         for level in range(5):
             network.context.frequencies[:, level] = (symbols[0] == level - 2).float().mean((1, 2))

@@ -1,10 +1,10 @@
 """Makes the golden files under tests/data anew: needed only when the format changes, or the model that is shipped.
 
-    PYTHONPATH=src python tests/make_golden.py [overfitted] [hyperprior]
+    PYTHONPATH=src python tests/make_golden.py [overfitted] [hyperprior] [extreme]
 
 Latents and pixels of overfitted streams come from the reference decoder, not from the one under test. Files of the
-hyperprior codec are made with a toy model that is kept beside them, and with the model that is shipped; what is golden
-about them is that other machines, with other floating point, read the same symbols.
+hyperprior and the extreme codec are made with toy models that are kept beside them, and with the model that is shipped;
+what is golden about them is that other machines, with other floating point, read the same symbols.
 """
 
 import hashlib
@@ -60,9 +60,38 @@ def hyperprior() -> None:
         np.save(folder / f"{model}.npy", np.rint(aquatint.decode(data).pixels * 255).astype(np.uint8))
 
 
+def extreme() -> None:
+    from extreme_models import GOLDEN, halves, trained
+    from skimage.data import coffee
+
+    import aquatint
+    from aquatint import container
+    from aquatint.codecs import models
+    from aquatint.codecs.extreme.decoder import read
+    from aquatint.codecs.extreme.model import load
+    from aquatint.training.export import extreme_weights
+
+    folder = DATA / "extreme"
+    folder.mkdir(exist_ok=True)
+    os.environ["AQUATINT_MODELS"] = str(folder)
+    (folder / "toy.safetensors").write_bytes(extreme_weights(trained(GOLDEN)))
+    data = aquatint.encode(
+        coffee()[100:196, 150:294],
+        codec="extreme",
+        model="toy",
+        quality=100,
+        labels=halves(96, 144).numpy(),
+        preserve=["box=20,10,60,70", "classes=tree"],
+    )
+    (folder / "toy.aqt").write_bytes(data)
+    content = read(load(models.find("toy")), container.read(data)[1][container.Chunk.PAYLOAD], 96, 144)
+    pixels = aquatint.decode(data).to_array()
+    np.savez_compressed(folder / "toy.npz", **vars(content), pixels=pixels)
+
+
 def main() -> None:
     DATA.mkdir(exist_ok=True)
-    makers = {"overfitted": overfitted, "hyperprior": hyperprior}
+    makers = {"overfitted": overfitted, "hyperprior": hyperprior, "extreme": extreme}
     for name in sys.argv[1:] or makers:
         makers[name]()
 
