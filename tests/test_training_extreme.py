@@ -23,6 +23,8 @@ from aquatint.codecs.extreme.architecture import ARCHITECTURES  # noqa: E402
 from aquatint.codecs.extreme.context import symbol_bits  # noqa: E402
 from aquatint.codecs.extreme.network import Network  # noqa: E402
 from aquatint.errors import ImageError, ModelError, UsageError  # noqa: E402
+from aquatint.perception.features import NetworkFeatures  # noqa: E402
+from aquatint.perception.features_networks import Vgg  # noqa: E402
 from aquatint.training import checkpoint, loop, run  # noqa: E402
 from aquatint.training.adversarial import multiscale  # noqa: E402
 from aquatint.training.adversarial.extreme import ExtremeTask, perceptual_distance  # noqa: E402
@@ -127,6 +129,18 @@ def test_the_distance_without_weights_is_one() -> None:
     x, y = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
     assert float(distance(x, x)) == 0
     assert 0 < float(distance(x, (x + y) / 2)) < float(distance(x, y))
+
+
+def test_vgg_has_the_weights_of_pix2pix(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (data_dir / "weights/vgg19_conv1_1_to_conv3_4.safetensors").is_file():
+        pytest.skip("no weights of VGG19")
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(data_dir / "weights"))
+    layers = {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8}  # the file ends before the others
+    features = NetworkFeatures(Vgg("vgg19", tuple(layers), pooling="max"))
+    x, y = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+    pairs = zip(layers.values(), features(x), features(y), strict=True)
+    expected = sum(weight * float((a.values - b.values).abs().mean()) for weight, a, b in pairs)
+    assert float(perceptual_distance("vgg19", CPU)(x, y)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_loss_is_the_sum_of_its_parts(photographs: list[Photograph]) -> None:

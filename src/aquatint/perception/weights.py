@@ -60,7 +60,7 @@ FILES = {
     ),
     # From google-coral/test_data, tf2_mobilenet_v2_1.0_224_ptq.tflite; there is no file of this form to download.
     "mobilenet": WeightsFile("", "", saved_as="mobilenet_v2_1.0_224_int8.safetensors"),
-    # Of the authors of ESPNet, p = 2, q = 8, for CamVid; where they published it is not known to be lasting.
+    # Of the authors of ESPNet (p = 2, q = 8); there is no address that is known to last.
     "espnet-camvid": WeightsFile("", "", ("espnet/espnet_p_2_q_8_camvid.pth",), saved_as="espnet_p_2_q_8_camvid.pth"),
     "dists": WeightsFile(
         "https://github.com/Lightning-AI/torchmetrics/raw/v1.9.0/src/torchmetrics/functional/image/dists_models/weights.pt",

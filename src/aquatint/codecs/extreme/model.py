@@ -48,10 +48,6 @@ class Model:
         """Multiplications of decoding, without those of the entropy coder."""
         return multiplications(self.architecture)[1]
 
-    def channels(self, rate: int) -> int:
-        """Channels of symbols at a rate, counted from 0."""
-        return self.architecture.channels[rate]
-
 
 def load(file: ModelFile) -> Model:
     """Reads a model of this codec.

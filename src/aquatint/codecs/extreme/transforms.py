@@ -19,12 +19,12 @@ _LABEL_FEATURES = 64  # of a residual network: a mixture of a dozen classes in s
 
 
 def encoder(architecture: Extreme) -> nn.Module:
-    """From pixels (B, 3, H, W) and what `labels` are, see the classes, to latents (B, C, h, w)."""
+    """From pixels (B, 3, H, W), maps of labels and their features, each or None, to latents (B, C, h, w)."""
     return _started(PaperEncoder(architecture)) if architecture.norm != "none" else ResidualEncoder(architecture)
 
 
 def generator(architecture: Extreme) -> nn.Module:
-    """From symbols and what labels are to pixels (B, 3, H, W), centred on 0."""
+    """From symbols (B, C, h, w), with the mask if there is one, and features of labels to pixels centred on 0."""
     return _started(PaperGenerator(architecture)) if architecture.norm != "none" else ResidualGenerator(architecture)
 
 

@@ -268,8 +268,8 @@ def perceptual_distance(name: str, device: torch.device) -> Distance:
     if name == "vgg19":
         network = Vgg("vgg19", pooling="max")
         layers = [layer for layer in _VGG_LAYERS if layer[4:] in network.order]
-        features = NetworkFeatures(Vgg("vgg19", tuple(layers), pooling="max").to(device))
-        weights = [_VGG_LAYERS[layer] for layer in layers]
+        network.layers = set(layers)
+        features, weights = NetworkFeatures(network.to(device)), [_VGG_LAYERS[layer] for layer in layers]
     else:
         features, weights = steerable_stack, None
 
