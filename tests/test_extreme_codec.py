@@ -474,7 +474,8 @@ def test_selections_that_make_no_sense_are_refused(options: dict[str, object], m
 
 def test_models_of_whole_pictures_take_no_selection() -> None:
     picture = photograph(16, 16)
-    for options in ({"labels": labels_of(picture)}, {"preserve": ["none"]}):
+    masks = [np.ones((16, 16), bool)]
+    for options in ({"labels": labels_of(picture)}, {"preserve": ["none"]}, {"preserve": masks}):
         with pytest.raises(UsageError, match="codes whole pictures"):
             compressed(picture, **options)
     with pytest.raises(UsageError, match="labels and preserve are for extreme, not for the codec hyperprior"):
@@ -488,10 +489,12 @@ def test_the_command_selects(tmp_path: Path) -> None:
     mask = np.zeros((48, 64), np.uint8)
     mask[:16, 48:] = 255
     PILImage.fromarray(mask).save(tmp_path / "mask.png")
+    PILImage.fromarray(np.zeros_like(mask)).save(tmp_path / "black.png")
     command = CliRunner()
     base = ["encode", str(tmp_path / "in.png"), str(tmp_path / "out.aqt"), "--codec", "extreme", "--quiet"]
     base += ["--model", "selective", "--labels"]
     masked = [*base, str(tmp_path / "labels.png"), "--preserve", f"mask={tmp_path / 'mask.png'}"]
+    masked += ["--preserve", f"mask={tmp_path / 'black.png'}"]
     found = command.invoke(app, [*masked, "--preserve", "box=0,32,1,1"])
     assert (found.exit_code, found.output) == (0, "")
     _, chunks = container.read((tmp_path / "out.aqt").read_bytes())

@@ -100,18 +100,18 @@ def encode(
     for_each([sigma_map] if sigma_map and sigma_map not in sigma.DERIVED else [], read_map, name=str)
 
     classes: np.ndarray | str | None = labels
-    regions: list[np.ndarray | str] | None = None if preserve is None else list(preserve)
+    masks: dict[str, np.ndarray] = {}
 
     def read_labels(path: str) -> None:
         nonlocal classes
         classes = image.read_classes(files.read(path))
 
     def read_mask(path: str) -> None:
-        assert regions is not None
-        regions[regions.index(path)] = image.read_classes(files.read(path.removeprefix("mask=")))
+        masks[f"mask={path}"] = image.read_classes(files.read(path))
 
     for_each([labels] if labels and labels != "auto" else [], read_labels, name=str)
-    for_each([path for path in preserve or () if path.startswith("mask=")], read_mask, name=str)
+    for_each([each[5:] for each in preserve or () if each.startswith("mask=")], read_mask, name=str)
+    regions = None if preserve is None else [masks.get(each, each) for each in preserve]
 
     def work(job: files.Job) -> None:
         files.check(job.target, overwrite=not no_overwrite)

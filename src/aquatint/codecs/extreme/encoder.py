@@ -121,7 +121,7 @@ def _selection(
     """Labels as they are coded, and the mask of the symbols."""
     architecture, (height, width) = model.architecture, pixels.shape[:2]
     if not architecture.selective:
-        if labels is not None or list(preserve) != ["all"]:
+        if labels is not None or any(not isinstance(each, str) or each != "all" for each in preserve):
             raise UsageError(
                 "this model codes whole pictures: labels and preserve are for models of selective compression"
             )
