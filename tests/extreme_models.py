@@ -31,9 +31,6 @@ def trained(architecture: Extreme = SMALL) -> Network:
         network = Network(architecture)
     labels = network.labels(halves(*(128 // architecture.label_stride,) * 2)[None]) if architecture.selective else None
     with torch.no_grad():
-        if architecture.transform == "pix2pix":  # whose small initial weights would give zeros
-            last = network.encoder.layers[-1]  # type: ignore[index]
-            last.weight /= network.latents(pixels, labels).std()
         symbols = network.symbols(network.latents(pixels, labels), torch.ones(1, 1, 1, 1))
         for level in range(5):
             network.context.frequencies[:, level] = (symbols[0] == level - 2).float().mean((1, 2))

@@ -7,6 +7,8 @@ last layer there are neither: behind a ReLU half of the levels could not be reac
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,17 +17,26 @@ from aquatint.codecs.hyperprior import transforms
 from aquatint.codecs.hyperprior.layers import ChannelNorm
 
 _UNIT = 64.0  # what the usual scales of the transforms' latents are multiples of
+_PAPER_WIDTH = 60
 _LABEL_FEATURES = 64  # of a residual network: a mixture of a dozen classes in sixteen places
 
 
 def encoder(architecture: Extreme) -> nn.Module:
     """From pixels (B, 3, H, W), maps of labels and their features, each or None, to latents (B, C, h, w)."""
-    return _started(PaperEncoder(architecture)) if architecture.norm != "none" else ResidualEncoder(architecture)
+    if architecture.transform == "residual":
+        return ResidualEncoder(architecture)
+    network = PaperEncoder(architecture)
+    _started(network)
+    with torch.no_grad():  # where all symbols are 0 nothing has a gradient: narrow networks begin with as large latents
+        network.project.weight *= math.sqrt(_PAPER_WIDTH / architecture.widths[0])
+    return network
 
 
 def generator(architecture: Extreme) -> nn.Module:
     """From symbols (B, C, h, w), with the mask if there is one, and features of labels to pixels centred on 0."""
-    return _started(PaperGenerator(architecture)) if architecture.norm != "none" else ResidualGenerator(architecture)
+    if architecture.transform == "residual":
+        return ResidualGenerator(architecture)
+    return _started(PaperGenerator(architecture))
 
 
 def label_encoder(architecture: Extreme) -> nn.Module:
@@ -60,12 +71,12 @@ class PaperEncoder(nn.Module):
         self.layers = nn.Sequential(
             _wide(3 + len(architecture.classes), width, norm),
             *(_halving(width << k, norm) for k in range(halvings)),
-            nn.Conv2d(width << halvings, architecture.channels[-1], 3, padding=1),
         )
+        self.project = nn.Conv2d(width << halvings, architecture.channels[-1], 3, padding=1)
 
     def forward(self, pixels: Tensor, labels: Tensor | None, features: Tensor | None) -> Tensor:
         x = 2 * pixels - 1
-        return self.layers(x if labels is None else torch.cat([x, self.labels(labels)], 1))
+        return self.project(self.layers(x if labels is None else torch.cat([x, self.labels(labels)], 1)))
 
 
 class PaperGenerator(nn.Module):
