@@ -2,7 +2,8 @@
 //
 // src/aquatint/perception/wasserstein.py defines it, with overlap 1. Windows are tents, so the window of a width at a
 // node is a sum of the next narrower ones: features go straight into the narrowest windows that count, batch by batch
-// of rows, and are not kept. On the way back they are computed again, and the gradient of every window, interpolated
+// of rows, and are not kept. Where windows of one width count alone, they are compared with the reference as soon as
+// they are complete. On the way back features are computed again, and the gradient of every window, interpolated
 // bilinearly, meets them there.
 #pragma once
 #include <vector>
@@ -49,13 +50,15 @@ struct PyramidLevel {
 struct SteerableMap {
     int colour, level;
     Gains gains;
-    std::vector<OwnedPlane> moments;                   // kMoments, in the narrowest windows
-    std::vector<std::vector<OwnedPlane>> mean, deviation;  // of the reference: [window][feature]
+    OwnedPlane moments;                       // in the narrowest windows: kMoments rows for each row of nodes
+    std::vector<OwnedPlane> mean, deviation;  // of the reference, by window: kFeatures rows for each row of nodes
 };
 
 /// What a worker needs for itself.
 struct WassersteinWorker {
     WassersteinWorker(int height, int width);
+
+    MomentRows moment_rows(const Buffer& rows) const { return {rows.data() + kMargin, stride}; }
 
     std::ptrdiff_t stride;  // of all rows below
     Buffer upper, lower;    // kMoments rows
@@ -80,9 +83,11 @@ public:
     double differentiate(const float* image, float* gradient);
 
 private:
-    void describe(const float* image, int worker);
-    void collect_moments(SteerableMap& map, int worker);
-    double compare(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
+    void describe(const float* image, int worker, bool record);
+    void collect_moments(SteerableMap& map, int worker, bool record);
+    void compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
+    void compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square,
+                       WassersteinWorker& own, bool record);
     double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
     FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
