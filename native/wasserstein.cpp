@@ -290,7 +290,6 @@ void Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWor
 // Backward.
 
 double Wasserstein::differentiate(const float* image, float* gradient) {
-    const std::size_t size = std::size_t(height()) * width();
     pool_.run([&](int worker) {
         WassersteinWorker& own = workers_[worker];
         own.value = 0;
@@ -310,12 +309,31 @@ double Wasserstein::differentiate(const float* image, float* gradient) {
             }
             pool_.synchronise();
         }
-        const Range rows = share(height(), worker, pool_.size());
-        const Plane colours[3] = {plane(gradient_, 0, 0), plane(gradient_, 1, 0), plane(gradient_, 2, 0)};
-        own.value += pixel_weight_ / (3.0 * size) *
-                     kernels_.combine(colours, stack_.colours, image, target_.data(), 2 * pixel_weight_ / (3 * size),
-                                      gradient, static_cast<std::ptrdiff_t>(size), rows.begin, rows.end);
+        add_squared_error(image, gradient, worker);
     });
+    return total_value();
+}
+
+double Wasserstein::differentiate_held(const float* image, float* gradient) {
+    pool_.run([&](int worker) {
+        workers_[worker].value = 0;
+        add_squared_error(image, gradient, worker);
+    });
+    return total_value();
+}
+
+/// Rows of the gradient of the picture, from that of its colours and from the squared error.
+void Wasserstein::add_squared_error(const float* image, float* gradient, int worker) {
+    const std::size_t size = std::size_t(height()) * width();
+    const Range rows = share(height(), worker, pool_.size());
+    const Plane colours[3] = {plane(gradient_, 0, 0), plane(gradient_, 1, 0), plane(gradient_, 2, 0)};
+    workers_[worker].value +=
+        pixel_weight_ / (3.0 * size) *
+        kernels_.combine(colours, stack_.colours, image, target_.data(), 2 * pixel_weight_ / (3 * size), gradient,
+                         static_cast<std::ptrdiff_t>(size), rows.begin, rows.end);
+}
+
+double Wasserstein::total_value() const {
     double value = 0;
     for (const WassersteinWorker& worker : workers_) value += worker.value;
     return value;

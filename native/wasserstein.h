@@ -82,6 +82,9 @@ public:
     /// The value for an image, and its gradient; both images are three contiguous planes.
     double differentiate(const float* image, float* gradient);
 
+    /// The same with the gradient that the features had at the last call of differentiate, and without their value.
+    double differentiate_held(const float* image, float* gradient);
+
 private:
     void describe(const float* image, int worker, bool record);
     void collect_moments(SteerableMap& map, int worker, bool record);
@@ -90,6 +93,8 @@ private:
                        WassersteinWorker& own, bool record);
     double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
+    void add_squared_error(const float* image, float* gradient, int worker);
+    double total_value() const;
     FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
     OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) {
         return planes[colour * kLevels + level];

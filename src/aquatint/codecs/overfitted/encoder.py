@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from aquatint.codecs.overfitted.rate_model import (
 from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
+
+if TYPE_CHECKING:
+    from aquatint.perception.objective import PerceptualDistortion
 
 # What is accepted of a rate that was asked for, and what is aimed for below a size that may not be exceeded.
 BPP_ACCEPTED = 0.972, 1.028
@@ -192,7 +196,7 @@ class Job:
     steps: int
     seed: int
     reporter: Reporter
-    distortion: Distortion | None
+    distortion: PerceptualDistortion | None
 
     def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
         """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.
@@ -206,12 +210,11 @@ class Job:
         set_latents(engine, first_latents(self.planes, architecture, lagrangian))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
-        lagrangian = fit(
-            engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, self.distortion
-        )
+        estimate = self.distortion.estimator() if self.distortion else None
+        lagrangian = fit(engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, estimate)
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)
-        tune(engine, tuning, lagrangian, self.reporter, self.distortion)
+        tune(engine, tuning, lagrangian, self.reporter, estimate)
         integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size, self.distortion)
         final = Stream(architecture, integers, exponents, rounded, origin)
         return Trial(lagrangian, stream.write(final), estimated_bits(engine, final))
