@@ -39,15 +39,6 @@ def kodak(data_dir: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def weights_dir(data_dir: Path) -> Path:
-    """The folder of networks' weights among the shared data."""
-    pytest.importorskip("safetensors")
-    if not (data_dir / "weights").is_dir():
-        pytest.skip(f"no weights in {data_dir / 'weights'}")
-    return data_dir / "weights"
-
-
-@pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A crop of a photograph with smooth and textured parts, uint8 (96, 144, 3)."""
     return _sample("coffee")[100:196, 150:294]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,22 +11,33 @@ from aquatint.errors import DependencyError, UsageError
 from aquatint.perception import steerable
 from aquatint.perception.sigma import log2_sigma_of_map
 
-LOOK_EVERY = 2  # steps of a fit, on the steerable stack
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aquatint.perception.wasserstein import WassersteinDistortion
+
+# Steps of a fit between two looks at the features.
+LOOK_EVERY = 2
+LOOK_EVERY_NETWORK = 16
 
 
 class PerceptualDistortion(Protocol):
-    """Of an image: value and gradient, both as `aquatint.codecs.overfitted.engine.Distortion` says."""
+    """Of an image: value and gradient, both as `aquatint.codecs.overfitted.engine.Distortion` says.
 
-    def __call__(self, image: Any) -> tuple[Any, Any]:
-        """Of all of the image."""
-        ...
+    A fit moves an image a little at a time. In most of its steps the gradient that features had at the last look at
+    them will do, as long as the noise in the image stays the same: features answer to noise, and a gradient that
+    belongs to other noise leaves its own unchecked, which shows as grain in smooth places.
 
-    def estimator(self) -> Callable[[Any], tuple[Any, Any]]:
-        """The same for the steps of one fit, in which an image changes little.
+    Attributes:
+        every: how many steps of a fit there may be between two calls.
+    """
 
-        Features are looked at now and then, or part by part, and their gradient is held in between. That of the
-        squared error is always the image's own. The value is not that of the whole.
-        """
+    every: int
+
+    def __call__(self, image: Any) -> tuple[Any, Any]: ...
+
+    def held(self, image: Any) -> tuple[Any, Any]:
+        """The squared error's part for an image, and the features' gradient of the last call; the value is without."""
         ...
 
 
@@ -70,14 +79,50 @@ def create_distortion(
     try:
         import torch
 
-        from aquatint.perception.objective_torch import TorchDistortion
+        from aquatint.perception.features import create_features
+        from aquatint.perception.wasserstein import WassersteinDistortion
     except ImportError as error:
         raise DependencyError(f"features {features!r} need PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
-    return TorchDistortion(torch.from_numpy(pixels).to(place), sigma, features, weight, pixel_weight, folder)
+    # Activations are of the order of 1, and statistics are taken in float32.
+    on_cpu = place.type == "cpu"
+    is_short_fast = torch.cpu.get_capabilities().get("avx512_bf16", False) if on_cpu else place.type == "cuda"
+    stack = create_features(features, folder=folder, dtype=torch.bfloat16 if is_short_fast else torch.float32)
+    target = torch.from_numpy(pixels).to(place)
+    every = LOOK_EVERY if features == "steerable" else LOOK_EVERY_NETWORK
+    return _Torch(WassersteinDistortion(stack, target, sigma, overlap=1), target, weight, pixel_weight, every)
+
+
+class _Torch:
+    def __init__(
+        self, wasserstein: WassersteinDistortion, target: Tensor, weight: float, pixel_weight: float, every: int
+    ) -> None:
+        self.wasserstein, self.target, self.weight, self.pixel_weight = wasserstein, target, weight, pixel_weight
+        self.every = every
+
+    def __call__(self, image: Any) -> tuple[Any, Any]:
+        value, gradient = self.wasserstein(self._tensor(image))
+        self.gradient = self.weight * gradient
+        return self._with_pixels(image, self.weight * value)
+
+    def held(self, image: Any) -> tuple[Any, Any]:
+        return self._with_pixels(image, 0)
+
+    def _tensor(self, image: Any) -> Tensor:
+        import torch
+
+        return torch.as_tensor(image, device=self.target.device)
+
+    def _with_pixels(self, image: Any, value: Tensor | float) -> tuple[Any, Any]:
+        difference = self._tensor(image) - self.target
+        value = value + self.pixel_weight * difference.square().mean()
+        gradient = self.gradient + 2 * self.pixel_weight / difference.numel() * difference
+        return (float(value), gradient.numpy()) if isinstance(image, np.ndarray) else (value, gradient)
 
 
 class _Native:
+    every = LOOK_EVERY
+
     def __init__(
         self, pixels: np.ndarray, sigma: np.ndarray, weight: float, pixel_weight: float, threads: int, isa: str
     ) -> None:
@@ -107,6 +152,5 @@ class _Native:
     def __call__(self, image: np.ndarray) -> tuple[float, np.ndarray]:
         return self.distortion(image)
 
-    def estimator(self) -> Callable[[Any], tuple[Any, Any]]:
-        steps = count()
-        return lambda image: self.distortion(image, held=next(steps) % LOOK_EVERY > 0)
+    def held(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        return self.distortion(image, held=True)

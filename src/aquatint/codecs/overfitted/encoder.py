@@ -14,7 +14,7 @@ from aquatint.codecs import Progress, Report
 from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
-from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
+from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
@@ -90,14 +90,11 @@ def set_latents(engine: Engine, latents: Sequence[np.ndarray]) -> None:
 
 
 def quantise(
-    engine: Engine,
-    architecture: Architecture,
-    origin: int,
-    lagrangian: float,
-    pixels: int,
-    distortion: Distortion | None = None,
+    engine: Engine, architecture: Architecture, origin: int, lagrangian: float, pixels: int
 ) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """Quantises the engine's parameters, group after group, each with the step that costs least.
+
+    The cost is that of the squared error, whatever the fit minimised: steps this fine differ little in texture.
 
     Returns:
         The integers of all arrays by name, and the groups' step exponents. The engine is left with their values.
@@ -107,7 +104,7 @@ def quantise(
 
     def cost(values: Mapping[str, np.ndarray]) -> float:
         engine.parameters = join({**arrays, **values}, architecture)
-        value, bits = engine.evaluate(distortion)
+        value, bits = engine.evaluate()
         return float(value) + lagrangian * float(sum(bits)) / pixels
 
     integers: dict[str, np.ndarray] = {}
@@ -210,12 +207,13 @@ class Job:
         set_latents(engine, first_latents(self.planes, architecture, lagrangian))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
-        estimate = self.distortion.estimator() if self.distortion else None
-        lagrangian = fit(engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, estimate)
+        lagrangian = fit(
+            engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, self.distortion
+        )
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)
-        tune(engine, tuning, lagrangian, self.reporter, estimate)
-        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size, self.distortion)
+        tune(engine, tuning, lagrangian, self.reporter, self.distortion)
+        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size)
         final = Stream(architecture, integers, exponents, rounded, origin)
         return Trial(lagrangian, stream.write(final), estimated_bits(engine, final))
 
