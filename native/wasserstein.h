@@ -2,9 +2,9 @@
 //
 // src/aquatint/perception/wasserstein.py defines it, with overlap 1. Windows are tents, so the window of a width at a
 // node is a sum of the next narrower ones: features go straight into the narrowest windows that count, batch by batch
-// of rows, and are not kept. Where windows of one width count alone, they are compared with the reference as soon as
-// they are complete. On the way back features are computed again, and the gradient of every window, interpolated
-// bilinearly, meets them there.
+// of rows, and are not kept. On the way back features are computed again, and the gradient of every window, interpolated
+// bilinearly, meets them there. Where windows of one width count alone, nothing is kept at all: a row of windows is
+// compared with the reference as soon as it is complete, and the way back follows a strip of rows behind.
 #pragma once
 #include <vector>
 
@@ -50,7 +50,7 @@ struct PyramidLevel {
 struct SteerableMap {
     int colour, level;
     Gains gains;
-    OwnedPlane moments;                       // in the narrowest windows: kMoments rows for each row of nodes
+    OwnedPlane moments;  // in the narrowest of several windows: kMoments rows for each row of nodes
     std::vector<OwnedPlane> mean, deviation;  // of the reference, by window: kFeatures rows for each row of nodes
 };
 
@@ -61,7 +61,8 @@ struct WassersteinWorker {
     MomentRows moment_rows(const Buffer& rows) const { return {rows.data() + kMargin, stride}; }
 
     std::ptrdiff_t stride;  // of all rows below
-    Buffer upper, lower;    // kMoments rows
+    Buffer upper, lower;    // kMoments rows: the gradient at the rows of nodes around a strip
+    Buffer ahead;           // and sums for the next row of nodes that are not complete
     Buffer around;          // three sets of kBatch + 2 rows
     Buffer line;
     std::vector<OwnedPlane> halos;  // for every map, a plane of what falls above and what falls below its rows
@@ -82,20 +83,18 @@ public:
     /// The value for an image, and its gradient; both images are three contiguous planes.
     double differentiate(const float* image, float* gradient);
 
-    /// The same with the gradient that the features had at the last call of differentiate, and without their value.
-    double differentiate_held(const float* image, float* gradient);
-
 private:
     void describe(const float* image, int worker, bool record);
+    void accumulate(const SteerableMap& map, int node, MomentRows upper, MomentRows lower);
+    void start_sums(const SteerableMap& map, int node, WassersteinWorker& own);
+    MomentRows sum(const SteerableMap& map, int node, WassersteinWorker& own);
     void collect_moments(SteerableMap& map, int worker, bool record);
+    double compare_sums(SteerableMap& map, int node, MomentRows sums, bool record);
     void compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
-    void compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square,
-                       WassersteinWorker& own, bool record);
-    double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
+    double compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square, bool record);
+    double backward(SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
-    void add_squared_error(const float* image, float* gradient, int worker);
-    double total_value() const;
-    FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
+    FeatureRows feature_rows(const SteerableMap& map, int begin, int end, MomentRows upper, MomentRows lower) const;
     OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) {
         return planes[colour * kLevels + level];
     }

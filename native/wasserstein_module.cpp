@@ -47,7 +47,7 @@ public:
                       checked("weight", weight), checked("pixel_weight", pixel_weight), checked_threads(threads),
                       choose_isa(isa)) {}
 
-    std::pair<double, Array> call(const Pixels& image, bool held) {
+    std::pair<double, Array> call(const Pixels& image) {
         const std::size_t height = distortion_.height(), width = distortion_.width();
         require(image.shape(0) == 3 && image.shape(1) == height && image.shape(2) == width,
                 "the image must be 3x" + std::to_string(height) + "x" + std::to_string(width) + ", not " +
@@ -60,8 +60,7 @@ public:
         double value;
         {
             const nb::gil_scoped_release release;
-            value = held ? distortion_.differentiate_held(image.data(), data)
-                         : distortion_.differentiate(image.data(), data);
+            value = distortion_.differentiate(image.data(), data);
         }
         busy_.clear();
         return {value, gradient};
@@ -129,7 +128,7 @@ void bind_wasserstein(nb::module_& module) {
                       const std::string&>(),
              "pixels"_a, "log2_sigma"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,
              "weight"_a = 1.0f, "pixel_weight"_a = 0.0f, "threads"_a = 0, "isa"_a = "auto")
-        .def("__call__", &SteerableWasserstein::call, "image"_a, nb::kw_only(), "held"_a = false);
+        .def("__call__", &SteerableWasserstein::call, "image"_a);
 }
 
 }  // namespace aquatint

@@ -210,23 +210,6 @@ def test_native_repeats_itself() -> None:
     np.testing.assert_array_equal(gradient_again, gradient)
 
 
-@pytest.mark.parametrize("device", ["cpu", "torch"])
-def test_held_is_the_gradient_of_features_and_not_that_of_pixels(device: str) -> None:
-    reference, image = pair(40, 50, 1)
-    _, other = pair(40, 50, 2)
-    options = {"weight": 0.7, "device": device}
-    distortion = create_distortion(reference, sigma_maps.constant(40, 50), pixel_weight=3.0, **options)
-    features = create_distortion(reference, sigma_maps.constant(40, 50), **options)(image)[1]
-    distortion(other)
-    distortion(image)
-    for _ in range(2):
-        value, gradient = distortion.held(other)
-        difference = other - reference
-        assert value == pytest.approx(3.0 * float(np.square(difference).mean()), rel=1e-5)
-        expected = features + 6.0 / difference.size * difference
-        assert np.abs(gradient - expected).max() < 1e-5 * np.abs(expected).max()
-
-
 def test_a_fit_descends(photo: np.ndarray) -> None:
     reference = np.ascontiguousarray(photo[:48, :64].transpose(2, 0, 1) / np.float32(255))
     engine = create_engine(reference, Architecture(7, 16, 0, 16, 2))

@@ -253,8 +253,5 @@ class SteerableWasserstein:
         threads: int = 0,
         isa: str = "auto",
     ) -> None: ...
-    def __call__(self, image: NDArray[np.float32], *, held: bool = False) -> tuple[float, NDArray[np.float32]]:
-        """The value for an image of the picture's shape, and its gradient.
-
-        If held, the features are not looked at: their gradient is that of the last call, and the value without them.
-        """
+    def __call__(self, image: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """The value for an image of the picture's shape, and its gradient."""

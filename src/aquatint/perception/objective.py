@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,33 +12,7 @@ from aquatint.perception import steerable
 from aquatint.perception.sigma import log2_sigma_of_map
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from aquatint.perception.wasserstein import WassersteinDistortion
-
-# Steps of a fit between two looks at the features.
-LOOK_EVERY = 2
-LOOK_EVERY_NETWORK = 16
-
-
-class PerceptualDistortion(Protocol):
-    """Of an image: value and gradient, both as `aquatint.codecs.overfitted.engine.Distortion` says.
-
-    A fit moves an image a little at a time. In most of its steps the gradient that features had at the last look at
-    them will do, as long as the noise in the image stays the same: features answer to noise, and a gradient that
-    belongs to other noise leaves its own unchecked, which shows as grain in smooth places.
-
-    Attributes:
-        every: how many steps of a fit there may be between two calls.
-    """
-
-    every: int
-
-    def __call__(self, image: Any) -> tuple[Any, Any]: ...
-
-    def held(self, image: Any) -> tuple[Any, Any]:
-        """The squared error's part for an image, and the features' gradient of the last call; the value is without."""
-        ...
+    from aquatint.codecs.overfitted.engine import Distortion
 
 
 def create_distortion(
@@ -52,7 +26,7 @@ def create_distortion(
     threads: int = 0,
     isa: str = "auto",
     folder: str | Path | None = None,
-) -> PerceptualDistortion:
+) -> Distortion:
     """weight times Wasserstein distortion plus pixel_weight times the mean squared error, with the gradient.
 
     Statistics are taken at one node for every width of a window: a fit needs no more.
@@ -75,7 +49,7 @@ def create_distortion(
     if pixels.ndim != 3 or pixels.shape[0] != 3 or sigma.shape != pixels.shape[1:]:
         raise UsageError(f"pixels must be (3, H, W) and sigma (H, W), not {pixels.shape} and {sigma.shape}")
     if device in ("auto", "cpu") and features == "steerable":
-        return _Native(pixels, sigma, weight, pixel_weight, threads, isa)
+        return _native(pixels, sigma, weight, pixel_weight, threads, isa)
     try:
         import torch
 
@@ -89,68 +63,41 @@ def create_distortion(
     is_short_fast = torch.cpu.get_capabilities().get("avx512_bf16", False) if on_cpu else place.type == "cuda"
     stack = create_features(features, folder=folder, dtype=torch.bfloat16 if is_short_fast else torch.float32)
     target = torch.from_numpy(pixels).to(place)
-    every = LOOK_EVERY if features == "steerable" else LOOK_EVERY_NETWORK
-    return _Torch(WassersteinDistortion(stack, target, sigma, overlap=1), target, weight, pixel_weight, every)
+    wasserstein = WassersteinDistortion(stack, target, sigma, overlap=1)
 
-
-class _Torch:
-    def __init__(
-        self, wasserstein: WassersteinDistortion, target: Tensor, weight: float, pixel_weight: float, every: int
-    ) -> None:
-        self.wasserstein, self.target, self.weight, self.pixel_weight = wasserstein, target, weight, pixel_weight
-        self.every = every
-
-    def __call__(self, image: Any) -> tuple[Any, Any]:
-        value, gradient = self.wasserstein(self._tensor(image))
-        self.gradient = self.weight * gradient
-        return self._with_pixels(image, self.weight * value)
-
-    def held(self, image: Any) -> tuple[Any, Any]:
-        return self._with_pixels(image, 0)
-
-    def _tensor(self, image: Any) -> Tensor:
-        import torch
-
-        return torch.as_tensor(image, device=self.target.device)
-
-    def _with_pixels(self, image: Any, value: Tensor | float) -> tuple[Any, Any]:
-        difference = self._tensor(image) - self.target
-        value = value + self.pixel_weight * difference.square().mean()
-        gradient = self.gradient + 2 * self.pixel_weight / difference.numel() * difference
+    def distortion(image: Any) -> tuple[Any, Any]:
+        tensor = torch.as_tensor(image, device=place)
+        value, gradient = wasserstein(tensor)
+        difference = tensor - target
+        value = weight * value + pixel_weight * difference.square().mean()
+        gradient = weight * gradient + 2 * pixel_weight / difference.numel() * difference
         return (float(value), gradient.numpy()) if isinstance(image, np.ndarray) else (value, gradient)
 
+    return distortion
 
-class _Native:
-    every = LOOK_EVERY
 
-    def __init__(
-        self, pixels: np.ndarray, sigma: np.ndarray, weight: float, pixel_weight: float, threads: int, isa: str
-    ) -> None:
-        from aquatint import native
+def _native(
+    pixels: np.ndarray, sigma: np.ndarray, weight: float, pixel_weight: float, threads: int, isa: str
+) -> Distortion:
+    from aquatint import native
 
-        height, width = pixels.shape[1:]
-        log2_sigma = []
-        for level in range(steerable.LEVELS):
-            log2_sigma.append(log2_sigma_of_map(sigma, 2**level, (height, width)))
-            height, width = (height + 1) // 2, (width + 1) // 2
-        try:
-            self.distortion = native.SteerableWasserstein(
-                pixels,
-                log2_sigma,
-                colours=steerable.COLOURS,
-                pixel_gain=steerable.PIXEL_GAIN,
-                even_gain=steerable.EVEN_GAIN,
-                odd_gain=steerable.ODD_GAIN,
-                weight=weight,
-                pixel_weight=pixel_weight,
-                threads=threads,
-                isa=isa,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-
-    def __call__(self, image: np.ndarray) -> tuple[float, np.ndarray]:
-        return self.distortion(image)
-
-    def held(self, image: np.ndarray) -> tuple[float, np.ndarray]:
-        return self.distortion(image, held=True)
+    height, width = pixels.shape[1:]
+    log2_sigma = []
+    for level in range(steerable.LEVELS):
+        log2_sigma.append(log2_sigma_of_map(sigma, 2**level, (height, width)))
+        height, width = (height + 1) // 2, (width + 1) // 2
+    try:
+        return native.SteerableWasserstein(
+            pixels,
+            log2_sigma,
+            colours=steerable.COLOURS,
+            pixel_gain=steerable.PIXEL_GAIN,
+            even_gain=steerable.EVEN_GAIN,
+            odd_gain=steerable.ODD_GAIN,
+            weight=weight,
+            pixel_weight=pixel_weight,
+            threads=threads,
+            isa=isa,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None

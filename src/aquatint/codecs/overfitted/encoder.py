@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from aquatint.codecs import Progress, Report
 from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
-from aquatint.codecs.overfitted.engine import Engine, create_engine
+from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
@@ -28,9 +27,6 @@ from aquatint.codecs.overfitted.rate_model import (
 from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
-
-if TYPE_CHECKING:
-    from aquatint.perception.objective import PerceptualDistortion
 
 # What is accepted of a rate that was asked for, and what is aimed for below a size that may not be exceeded.
 BPP_ACCEPTED = 0.972, 1.028
@@ -193,7 +189,7 @@ class Job:
     steps: int
     seed: int
     reporter: Reporter
-    distortion: PerceptualDistortion | None
+    distortion: Distortion | None
 
     def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
         """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.

@@ -6,17 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import SupportsFloat
 
 import numpy as np
 
 from aquatint.codecs import Progress
 from aquatint.codecs.overfitted import schedule
-from aquatint.codecs.overfitted.engine import Engine
+from aquatint.codecs.overfitted.engine import Distortion, Engine
 from aquatint.codecs.overfitted.rate_model import LAGRANGIANS
-
-if TYPE_CHECKING:
-    from aquatint.perception.objective import PerceptualDistortion
 
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
 # Rate control: every so often the latents are rounded and their bits counted; d log(lagrangian) = GAIN * d progress *
@@ -79,7 +76,7 @@ def fit(
     wanted_bits: float | None,
     seed: int,
     reporter: Reporter,
-    distortion: PerceptualDistortion | None = None,
+    distortion: Distortion | None = None,
 ) -> float:
     """Moves latents and networks together for a number of steps.
 
@@ -90,14 +87,12 @@ def fit(
         wanted_bits: bits of the latents to arrive at by moving the Lagrangian, or None to keep it.
         seed: of the quantisation noise.
         reporter: is told about every step.
-        distortion: takes the place of the mean squared error after the first WARM_UP of the fit. Where it is held, so
-            is the noise.
+        distortion: takes the place of the mean squared error after the first WARM_UP of the fit.
 
     Returns:
         The Lagrangian at the end.
     """
     control_every = max(1, round(CONTROL_EVERY * steps))
-    warm_up = math.ceil(WARM_UP * steps)
     for i in range(steps):
         progress = i / steps
         if wanted_bits and i % control_every == 0 and min(BITS_ON_THE_WAY) <= progress <= CONTROL_UNTIL:
@@ -109,21 +104,16 @@ def fit(
             lagrangian *= (expected / wanted_bits) ** (gain * control_every)
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
         setting = schedule.fitting(i, steps)
-        now, since = None, 0
-        if distortion and i >= warm_up:
-            since = (i - warm_up) % distortion.every
-            now = distortion.held if since else distortion
+        now = distortion if progress >= WARM_UP else None
         value, bits = engine.step(
-            *(setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate),
-            seed + i - since,
-            now,
+            setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i, now
         )
         reporter.step(math.nan if now else value, bits)
     return lagrangian
 
 
 def tune(
-    engine: Engine, steps: int, lagrangian: float, reporter: Reporter, distortion: PerceptualDistortion | None = None
+    engine: Engine, steps: int, lagrangian: float, reporter: Reporter, distortion: Distortion | None = None
 ) -> None:
     """Moves the networks alone, on latents that are already rounded.
 
@@ -131,6 +121,5 @@ def tune(
     """
     for i in range(steps):
         setting = schedule.tuning(i / steps)
-        now = distortion.held if distortion and i % distortion.every else distortion
-        value, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0, now)
+        value, bits = engine.step(0.0, 0.0, lagrangian, 0.0, setting.network_rate, 0, distortion)
         reporter.step(math.nan if distortion else value, bits)

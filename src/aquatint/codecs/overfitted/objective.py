@@ -11,7 +11,7 @@ from aquatint.errors import UsageError
 from aquatint.perception import sigma
 
 if TYPE_CHECKING:
-    from aquatint.perception.objective import PerceptualDistortion
+    from aquatint.codecs.overfitted.engine import Distortion
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Objective:
 
     def distortion(
         self, planes: np.ndarray, sigma_map: np.ndarray | str | None, *, device: str, threads: int
-    ) -> PerceptualDistortion:
+    ) -> Distortion:
         """The distortion from a picture, for a fit on a device.
 
         Args:
