@@ -60,7 +60,8 @@ def create_distortion(
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
     # Activations are of the order of 1, and statistics are taken in float32.
     on_cpu = place.type == "cpu"
-    is_short_fast = torch.cpu.get_capabilities().get("avx512_bf16", False) if on_cpu else place.type == "cuda"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)() if on_cpu else {}  # not in old versions
+    is_short_fast = capabilities.get("avx512_bf16", False) or place.type == "cuda"
     stack = create_features(features, folder=folder, dtype=torch.bfloat16 if is_short_fast else torch.float32)
     target = torch.from_numpy(pixels).to(place)
     wasserstein = WassersteinDistortion(stack, target, sigma, overlap=1)
