@@ -9,6 +9,7 @@ namespace nb = nanobind;
 
 namespace aquatint {
 void bind_analysis(nb::module_& module);
+void bind_columns(nb::module_& module);
 void bind_decoder(nb::module_& module);
 void bind_fitter(nb::module_& module);
 void bind_wasserstein(nb::module_& module);
@@ -22,6 +23,7 @@ NB_MODULE(native, module) {
         return names;
     }, "Names of the instruction sets that the kernels can use here, narrowest first.");
     aquatint::bind_analysis(module);
+    aquatint::bind_columns(module);
     aquatint::bind_decoder(module);
     aquatint::bind_fitter(module);
     aquatint::bind_wasserstein(module);

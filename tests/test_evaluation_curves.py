@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aquatint.errors import UsageError
 from aquatint.evaluation import baselines
 from aquatint.evaluation.curves import Curve, CurveError, bd_metric, bd_rate, value_at
-from aquatint.evaluation.statistics import bootstrap
+from aquatint.evaluation.statistics import bootstrap, jackknife, with_ends
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +166,27 @@ def test_baselines_are_sound(dataset: str) -> None:
 def test_unknown_baselines() -> None:
     with pytest.raises(UsageError, match="no baselines for 'imagenet', but for kodak"):
         baselines.load("imagenet")
+
+
+def test_jackknife_of_a_mean_is_the_interval_of_student() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(4).normal(5, 2, 24)
+    found = jackknife(lambda chosen: float(values[chosen].mean()), 24)
+    low, high = stats.t.interval(0.95, 23, values.mean(), stats.sem(values))
+    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
+    assert with_ends({"x": found}) == {"x": found.mean, "x_low": found.low, "x_high": found.high}
+    assert jackknife(lambda chosen: 3.0, 1).low is None
+
+
+def test_jackknife_leaves_out_groups_of_many_pictures() -> None:
+    seen: list[int] = []
+    random = np.random.default_rng(5)
+    covered = 0
+    for _ in range(300):
+        values = random.normal(5, 2, 200)
+        found = jackknife(lambda chosen, values=values: seen.append(len(chosen)) or float(values[chosen].mean()), 200)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 5 <= found.high
+    assert set(seen) == {200, 195}
+    assert 0.92 <= covered / 300 <= 0.98

@@ -19,6 +19,7 @@ from stand_ins import Absent, Broken, Coarse
 from aquatint.evaluation import baselines, plots, report, runner, tables
 from aquatint.evaluation.report import crops
 from aquatint.evaluation.runner import Run, SetRow
+from aquatint.evaluation.statistics import Estimate
 
 WIDE, PHONE = (1440, 900), (390, 844)
 
@@ -90,7 +91,7 @@ def test_facts(run: tuple[Run, list[runner.Row]]) -> None:
 def test_metrics_on_sets(run: tuple[Run, list[runner.Row]]) -> None:
     plan, rows = run
     sets = [
-        SetRow(codec, rate, rate, 2, {"fid": 20 - 5 * math.log2(rate / factor)})
+        SetRow(codec, rate, rate, 2, {"fid": Estimate(20 - 5 * math.log2(rate / factor), None, None, 2)})
         for codec, factor in (("coarse", 1.0), ("noisy", 1.5))
         for rate in (1, 2, 4)
     ]

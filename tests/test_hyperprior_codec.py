@@ -132,6 +132,24 @@ def test_integer_networks_agree_with_their_originals(groups: int) -> None:
     assert found / ONE == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("isa", native.instruction_sets())
+@pytest.mark.parametrize("outputs", [1, 16, 37])
+def test_layers_of_columns_are_exact(outputs: int, isa: str) -> None:
+    chance = np.random.default_rng(outputs)
+    weights = chance.integers(-(2**15), 2**15, (outputs, 300), dtype=np.int16)
+    bias = chance.integers(-(2**31), 2**31, outputs).astype(np.float64)
+    layer = native.ColumnLayer(weights, bias, 13, LIMIT, isa=isa)
+    for count in (1, 3, 8, 15):
+        columns = chance.integers(-LIMIT, LIMIT, (300, count))
+        exact = weights.astype(object) @ columns.astype(object) + bias.astype(np.int64).astype(object)[:, None]
+        expected = np.clip((exact + (1 << 12)) >> 13, -LIMIT, LIMIT).astype(np.float64)
+        assert np.array_equal(layer(columns.astype(np.float64)), expected)
+    with pytest.raises(ValueError, match="300 rows, not 2"):
+        layer(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="a bias for each output"):
+        native.ColumnLayer(weights, np.zeros(outputs + 1), 13, LIMIT)
+
+
 def test_integer_sums_do_not_depend_on_their_order() -> None:
     layer = nn.Conv2d(300, 2, 3, padding=1)
     network = IntegerNetwork([layer], quantised([layer]))

@@ -356,9 +356,23 @@ def test_distances_of_patches_grow_with_distortion(weights_dir: Path, coffee: np
     same, slight, strong = (
         measure_sets([coffee], [other], names) for other in (coffee, jpeg(coffee, 60), jpeg(coffee, 5))
     )
-    assert same["fid-mobilenet"] == pytest.approx(0, abs=1e-6)
+    assert same["fid-mobilenet"].mean == pytest.approx(0, abs=1e-6)
     for name in names:
-        assert same[name] < slight[name] < strong[name]
+        assert same[name].mean < slight[name].mean < strong[name].mean
+
+
+def test_distances_of_corresponding_pictures_have_intervals(weights_dir: Path, coffee: np.ndarray) -> None:
+    originals = [coffee[:384, left : left + 384] for left in (0, 100, 200)]
+    decoded = [jpeg(picture, quality) for picture, quality in zip(originals, (5, 10, 20), strict=True)]
+    found = measure_sets(originals, decoded, ["fid-mobilenet"])["fid-mobilenet"]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.mean < found.high
+    others = measure_sets(originals, decoded[:2], ["fid-mobilenet"])["fid-mobilenet"]
+    assert (others.low, others.high, others.count) == (None, None, 2)
+    patches_ = [[picture[:256, :256] for picture in pictures[:2]] for pictures in (originals, decoded)]
+    single = measure_sets(*patches_, ["fid-mobilenet"])["fid-mobilenet"]
+    assert single.low is None  # without either picture there is one patch, which has no covariance
 
 
 def test_what_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,7 +470,8 @@ def test_features_are_those_of_all_patches() -> None:
     colours = RANDOM.integers(0, 256, (20, 3), dtype=np.uint8)
     sheets = [np.full((260, 258, 3), colour, np.uint8) for colour in colours]
     small = np.zeros((100, 900, 3), np.uint8)
-    found, again = patches.features([*sheets, small], [Means(), Means()])
+    (found, again), numbers = patches.features([small, *sheets, small], [Means(), Means()])
+    np.testing.assert_array_equal(numbers, 1 + np.arange(20))
     np.testing.assert_array_equal(found, colours)
     np.testing.assert_array_equal(again, colours)
     with pytest.raises(ImageError, match="no picture has a patch of 256x256 pixels"):

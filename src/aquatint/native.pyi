@@ -117,6 +117,30 @@ def noise(grid: int, height: int, width: int, isa: str = "auto") -> NDArray[np.f
         UsageError: an argument is out of range.
     """
 
+class ColumnLayer:
+    """A layer with integer weights, at a few places at once (FORMAT.md, 3.2).
+
+    Args:
+        weights: int16 of shape (O, I).
+        bias: integers of shape (O,).
+        exponent: of 2, by which sums are divided, from 0 to 20.
+        limit: of the outputs' magnitude.
+        isa: instruction set, see `instruction_sets`.
+
+    Raises:
+        ValueError: there are not as many biases as outputs, or the instruction set is not available.
+    """
+
+    def __init__(
+        self, weights: NDArray[np.int16], bias: NDArray[np.float64], exponent: int, limit: float, *, isa: str = "auto"
+    ) -> None: ...
+    def __call__(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The outputs (O, n) of the columns (I, n), integers in doubles: (W x + b) / 2^exponent, rounded and clipped.
+
+        Raises:
+            ValueError: the columns are not of the layer's inputs.
+        """
+
 class NumberTables:
     """Probability tables of a trained model (FORMAT.md, 3.3).
 

@@ -6,13 +6,16 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from aquatint.cli import files
 from aquatint.cli.terminal import for_each, printable, say_json
 from aquatint.errors import DependencyError, UsageError
+
+if TYPE_CHECKING:
+    from aquatint.evaluation.statistics import Estimate
 
 
 def metrics(
@@ -51,16 +54,15 @@ def metrics(
     def compare(pair: tuple[str, str]) -> None:
         first, second = (pictures.load(_opened(path)) for path in pair)
         values = library.measure(first, second, of_pairs, device=device)
-        if not folders:
-            values |= library.measure_sets([first], [second], of_sets, device=device)
         measured.append(values)
-        _report(pair, {}, values, json=json)
+        sets = {} if folders else library.measure_sets([first], [second], of_sets, device=device)
+        _report(pair, {}, values, sets, json=json)
 
     def summarise(pair: tuple[str, str]) -> None:
         folder = pictures.Folder(pair[0])
         values = {name: sum(row[name] for row in measured) / len(measured) for name in of_pairs}
-        values |= library.measure_sets(folder, pictures.Folder(pair[1]), of_sets, device=device)
-        _report(pair, {"pictures": len(folder)}, values, json=json)
+        sets = library.measure_sets(folder, pictures.Folder(pair[1]), of_sets, device=device)
+        _report(pair, {"pictures": len(folder)}, values, sets, json=json)
 
     pair = (reference, distorted)
     for_each(chosen, check, name=lambda name: name)
@@ -79,10 +81,22 @@ def _opened(path: str) -> str | IO[bytes]:
     return io.BytesIO(sys.stdin.buffer.read()) if path == files.STANDARD else path
 
 
-def _report(pair: tuple[str, str], facts: Mapping[str, object], values: Mapping[str, float], *, json: bool) -> None:
+def _report(
+    pair: tuple[str, str],
+    facts: Mapping[str, object],
+    values: Mapping[str, float],
+    sets: Mapping[str, Estimate],
+    *,
+    json: bool,
+) -> None:
+    from aquatint.evaluation.statistics import with_ends
+
     if json:
-        say_json({"reference": pair[0], "distorted": pair[1], **facts, **values})
+        say_json({"reference": pair[0], "distorted": pair[1], **facts, **values, **with_ends(sets)})
         return
     words = [f"{value} {name}" for name, value in facts.items()]
     words += [f"{name} {value:.5g}" for name, value in values.items()]
+    for name, found in sets.items():
+        interval = "" if found.low is None else f" ({found.low:.3g} to {found.high:.3g})"
+        words.append(f"{name} {found.mean:.5g}{interval}")
     print(f"{printable(pair[1])}: {', '.join(words)}", flush=True)

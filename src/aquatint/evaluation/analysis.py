@@ -21,12 +21,15 @@ class Point:
 
     Attributes:
         target_bpp: the rate that was aimed for.
-        bpp, value: means over the pictures.
+        bpp, value: means over the pictures, or what a metric on sets says of all of them.
+        low, high: ends of the value's 95 % interval, if it is known.
     """
 
     target_bpp: float
     bpp: float
     value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def mean_curve(rows: Sequence[Row], sets: Sequence[SetRow], codec: str, metric: 
     """
     if METRICS[metric].on_sets:
         chosen = [row for row in sets if row.codec == codec and metric in row.values]
-        return [Point(row.target_bpp, row.bpp, row.values[metric]) for row in chosen]
+        found = [(row, row.values[metric]) for row in chosen]
+        return [Point(row.target_bpp, row.bpp, value.mean, value.low, value.high) for row, value in found]
     count = len(readable(rows))
     groups: dict[float, list[tuple[float, float]]] = {}
     for row in rows:

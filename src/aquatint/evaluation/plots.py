@@ -111,6 +111,9 @@ def _means(rows: Sequence[Row], sets: Sequence[SetRow], metric: str, baselines: 
         if points:
             bpp, values = [point.bpp for point in points], [point.value for point in points]
             axes.plot(bpp, values, color=look.colour, marker=look.marker, linestyle=look.dashes, label=codec)
+            ends = [(point.bpp, point.low, point.high) for point in points if point.low is not None]
+            if ends:
+                axes.vlines(*zip(*ends, strict=True), color=look.colour, linewidth=0.8)
             rates += bpp
     if not rates:
         return None

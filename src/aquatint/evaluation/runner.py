@@ -7,15 +7,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aquatint.errors import AquatintError, DependencyError
 from aquatint.evaluation import jobs, metrics, originals, pool
 from aquatint.evaluation.coders import Coder
 from aquatint.evaluation.jobs import Job, Outcome
 from aquatint.evaluation.originals import Picture
+from aquatint.evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SetRow:
         codec, target_bpp: see `Row`.
         bpp: mean over the pictures.
         count: pictures.
-        values: metrics that compare sets, by name.
+        values: metrics that compare sets, by name, with their intervals over the pictures.
         error: which are lacking, and why.
     """
 
@@ -70,7 +70,7 @@ class SetRow:
     target_bpp: float
     bpp: float
     count: int
-    values: Mapping[str, float]
+    values: Mapping[str, Estimate]
     error: str | None = None
 
 
@@ -232,8 +232,8 @@ def _measure_set(plan: Run, names: Sequence[str], group: Sequence[Row]) -> SetRo
     content = json.dumps([jobs.metrics_fingerprint(), [folder.name for folder in folders]])
     path = plan.folder / "sets" / f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.json"
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        values: dict[str, Estimate] = {name: Estimate(**found) for name, found in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError):
         values = {}
     lacks = []
     for name in names:
@@ -246,7 +246,7 @@ def _measure_set(plan: Run, names: Sequence[str], group: Sequence[Row]) -> SetRo
         except AquatintError as error:
             lacks.append(f"{name}: {error}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    originals.write(path, json.dumps(values).encode())
+    originals.write(path, json.dumps({name: asdict(found) for name, found in values.items()}).encode())
     bpp = sum(row.bpp for row in group) / len(group)
     chosen = {name: values[name] for name in names if name in values}
     return SetRow(group[0].codec, group[0].target_bpp, bpp, len(group), chosen, "; ".join(lacks) or None)

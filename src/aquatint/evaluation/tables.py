@@ -16,6 +16,7 @@ from typing import Any
 
 from aquatint.evaluation import analysis, originals
 from aquatint.evaluation.runner import Row, SetRow
+from aquatint.evaluation.statistics import with_ends
 
 _MEASURED = (
     "bytes",
@@ -73,7 +74,7 @@ def write(
                 "target_bpp": row.target_bpp,
                 "bpp": row.bpp,
                 "pictures": row.count,
-                **row.values,
+                **with_ends(row.values),
                 "error": row.error,
             }
             for row in sets
@@ -90,12 +91,7 @@ def _differences(
         for codec in analysis.names(rows):
             found = analysis.difference(rows, sets, anchor, codec, metric)
             line: dict[str, Any] = {"anchor": anchor, "codec": codec, "metric": metric}
-            for name, estimate in (("bd_rate", found.rate), ("bd_metric", found.metric)):
-                line |= {
-                    name: estimate and estimate.mean,
-                    f"{name}_low": estimate and estimate.low,
-                    f"{name}_high": estimate and estimate.high,
-                }
+            line |= with_ends({"bd_rate": found.rate, "bd_metric": found.metric})
             reasons = "; ".join(f"{picture}: {reason}" for picture, reason in found.skipped.items())
             lines.append(line | {"pictures": found.rate.count if found.rate else 0, "error": reasons or None})
     return lines

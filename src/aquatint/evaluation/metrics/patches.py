@@ -46,8 +46,8 @@ def patches(picture: np.ndarray) -> Iterator[np.ndarray]:
                 yield picture[top : top + SIDE, left : left + SIDE]
 
 
-def features(pictures: Iterable[np.ndarray], networks: Sequence[Network]) -> list[np.ndarray]:
-    """Vectors of all patches of pictures, float32 (N, D) a network.
+def features(pictures: Iterable[np.ndarray], networks: Sequence[Network]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Vectors of all patches of pictures, float32 (N, D) a network, and for each the number of its picture (N,).
 
     Arguments:
         pictures: each uint8 (H, W, 3); one is held at a time.
@@ -59,13 +59,21 @@ def features(pictures: Iterable[np.ndarray], networks: Sequence[Network]) -> lis
     import torch
 
     found: list[list[np.ndarray]] = [[] for _ in networks]
-    for batch in _batches(patch for picture in pictures for patch in patches(picture)):
+    numbers: list[int] = []
+
+    def all_patches() -> Iterator[np.ndarray]:
+        for number, picture in enumerate(pictures):
+            for patch in patches(picture):
+                numbers.append(number)
+                yield patch
+
+    for batch in _batches(all_patches()):
         tensor = torch.from_numpy(batch).permute(0, 3, 1, 2)
         for vectors, network in zip(found, networks, strict=True):
             vectors.append(network.features(tensor).cpu().numpy())
-    if not all(found):
+    if not numbers:
         raise ImageError(f"no picture has a patch of {SIDE}x{SIDE} pixels")
-    return [np.concatenate(vectors) for vectors in found]
+    return [np.concatenate(vectors) for vectors in found], np.array(numbers)
 
 
 def _batches(singles: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

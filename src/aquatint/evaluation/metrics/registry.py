@@ -11,6 +11,7 @@ import numpy as np
 
 from aquatint.errors import DependencyError, ImageError, UsageError
 from aquatint.evaluation.metrics import fidelity, frechet, manifold, ssimulacra
+from aquatint.evaluation.statistics import Estimate, jackknife
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,12 @@ def measure(
 
 def measure_sets(
     references: Iterable[np.ndarray], distorted: Iterable[np.ndarray], names: Iterable[str], *, device: str = "cpu"
-) -> dict[str, float]:
+) -> dict[str, Estimate]:
     """Compares the statistics of two sets of pictures by their patches.
 
     Arguments:
-        references, distorted: pictures uint8 (H, W, 3), gone through once. They need not correspond.
+        references, distorted: pictures uint8 (H, W, 3), gone through once. If they correspond, as many and of the same
+            sizes in the same order, intervals say how much values would differ with other pictures.
         names: of metrics that compare sets.
         device: where networks compute.
 
@@ -214,15 +216,38 @@ def measure_sets(
     if not metrics:
         return {}
     networks = sorted({str(metric.network) for metric in metrics})
-    first, second = (_features(pictures, networks, device) for pictures in (references, distorted))
-    return {metric.name: metric.function(first[metric.network], second[metric.network]) for metric in metrics}
+    (first, numbers), (second, others) = (_features(each, networks, device) for each in (references, distorted))
+    if not np.array_equal(numbers, others):
+        values = {metric: metric.function(first[metric.network], second[metric.network]) for metric in metrics}
+        return {metric.name: Estimate(value, None, None, len(np.unique(others))) for metric, value in values.items()}
+    return {
+        metric.name: _estimate(metric.function, first[metric.network], second[metric.network], numbers)
+        for metric in metrics
+    }
 
 
-def _features(pictures: Iterable[np.ndarray], networks: Sequence[str], device: str) -> dict[str | None, np.ndarray]:
+def _estimate(function: Callable[..., float], first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> Estimate:
+    """The metric on corresponding sets of vectors, with its interval over the numbered pictures."""
+    pictures = np.unique(numbers)
+
+    def statistic(chosen: np.ndarray) -> float:
+        mask = np.isin(numbers, pictures[chosen])
+        return function(first[mask], second[mask])
+
+    try:
+        return jackknife(statistic, len(pictures))
+    except UsageError:  # some of the pictures alone have too few patches
+        return Estimate(function(first, second), None, None, len(pictures))
+
+
+def _features(
+    pictures: Iterable[np.ndarray], networks: Sequence[str], device: str
+) -> tuple[dict[str | None, np.ndarray], np.ndarray]:
+    """Vectors of patches by network, and the number of each patch's picture."""
     learned = importlib.import_module("aquatint.evaluation.metrics.learned")
     patches = importlib.import_module("aquatint.evaluation.metrics.patches")
-    vectors = patches.features(pictures, [learned.network(name, device) for name in networks])
-    return dict(zip(networks, vectors, strict=True))
+    vectors, numbers = patches.features(pictures, [learned.network(name, device) for name in networks])
+    return dict(zip(networks, vectors, strict=True)), numbers
 
 
 def _metric(name: str) -> Metric:
