@@ -191,19 +191,19 @@ static void record(const NodeRow& row) {
 }
 
 static double compare(const NodeRow& row) {
-    double value = 0;
+    Floats value = splat(0.0f);
     for (int x = 0; x < row.count; x += kLanes) {
         const Floats window = row.row_window * load(row.window + x), mean = window * load(row.sum + x);
         const Floats variance = window * load(row.square + x) - mean * mean;
         const Floats deviation = sqrt(max(variance, splat(0.0f)) + kVarianceFloor);
         const Floats weight = keep_below(load(row.weight + x), x, row.count);
         const Floats shift = mean - load(row.mean + x), spread = deviation - load(row.deviation + x);
-        value += sum_of_lanes(weight * (shift * shift + spread * spread));
+        value += weight * (shift * shift + spread * spread);
         const Floats slope = spread / deviation;
         store(row.sum + x, 2.0f * weight * window * (shift - mean * slope));
         store(row.square + x, weight * window * slope);
     }
-    return value;
+    return sum_of_lanes(value);
 }
 
 static double differentiate(const FeatureRows& rows, float* const* around, std::ptrdiff_t stride) {
