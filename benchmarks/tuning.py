@@ -45,7 +45,7 @@ class LpipsObjective(Objective):
             squared_error = (image - target).square().mean()
             value = self.weight * lpips(image, target).sum() + self.pixel_weight * squared_error
             (gradient,) = torch.autograd.grad(value, image)
-            return float(value), gradient[0].numpy()
+            return float(value.detach()), gradient[0].numpy()
 
         return distortion
 
