@@ -414,6 +414,16 @@ def test_other_levels_are_errors_not_crashes(installed: Path, photo: np.ndarray)
         hyperprior.decode(b"\3" + payload[1:], single.header, threads=1)
 
 
+def test_what_was_encoded_with_a_path_can_be_decoded(installed: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    moved = tmp_path / "elsewhere.safetensors"
+    (installed / "channelwise.safetensors").rename(moved)
+    data = aquatint.encode(photo, codec="hyperprior", model=str(moved))
+    assert aquatint.decode(data).pixels.shape == photo.shape
+    moved.unlink()
+    with pytest.raises(MissingModelError, match="not installed"):
+        aquatint.decode(data)
+
+
 def test_a_missing_model_is_named(installed: Path, photo: np.ndarray) -> None:
     encoded = compressed(photo, Target(quality=40))
     (installed / "channelwise.safetensors").unlink()

@@ -272,6 +272,24 @@ def test_mgda_steps_along_the_min_norm_combination(photographs: list[Photograph]
         assert own @ combined >= combined @ combined * 0.98, k
 
 
+def test_hard_steps_round_and_leave_the_analysis_alone(photographs: list[Photograph]) -> None:
+    recipe = replace(RECIPE, steps=2, hard=0.5)
+    task = HyperpriorTask(recipe, CPU)
+    crops, _ = loop._split(photographs, recipe)
+    soft, hard = batches(crops, 0, 2)
+    task.backward("network", soft, Processes())
+    assert any(p.grad is not None and p.grad.any() for p in task.network.analysis.parameters())
+    task.network.zero_grad()
+    found = task.backward("network", hard, Processes())
+    step = task.architecture.max_step**hard.places
+    losses, _ = task._losses(task.network(hard.pixels, step, None), hard.pixels, step)
+    assert found["loss"].item() == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert all(p.grad is None for p in task.network.analysis.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in task.network.hyper_analysis.parameters())
+    for part in (task.network.context, task.network.prior, task.network.synthesis):
+        assert any(p.grad is not None and p.grad.any() for p in part.parameters())
+
+
 def test_post_training_begins_where_the_base_was(tmp_path: Path, photographs: list[Photograph]) -> None:
     base = replace(RECIPE, architecture="tiny-mean", rates="single", steps=2)
     run(base, photographs, tmp_path / "base")

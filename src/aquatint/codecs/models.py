@@ -102,6 +102,10 @@ def installed() -> Iterator[ModelFile]:
             yield ModelFile(path)
 
 
+# Models that this process was given by path or id: it can decode what it encoded with them.
+_given: dict[str, ModelFile] = {}
+
+
 def find(name: str) -> ModelFile:
     """A model by name, by path, or by its id on the Hugging Face hub, "owner/repository".
 
@@ -112,12 +116,14 @@ def find(name: str) -> ModelFile:
     if name.endswith(SUFFIX):
         if not Path(name).is_file():
             raise MissingModelError(f"there is no model file {name}")
-        return ModelFile(Path(name))
+        _given[name] = ModelFile(Path(name))
+        return _given[name]
     for model in installed():
         if model.name == name:
             return model
     if name.count("/") == 1:
-        return _downloaded(name)
+        _given[name] = _downloaded(name)
+        return _given[name]
     known = ", ".join(sorted({model.name for model in installed()})) or "none"
     raise MissingModelError(f"there is no model {name!r}; installed are: {known} (in {PACKAGED} and {user_folder()})")
 
@@ -129,7 +135,7 @@ def find_hash(wanted: bytes) -> ModelFile:
         MissingModelError: it is not installed.
         ModelMismatchError: a model's file is not the one that its card describes.
     """
-    for model in installed():
+    for model in (*installed(), *(model for model in _given.values() if model.path.is_file())):
         # The card tells without reading all the weights.
         promised = model.card.get("sha256")
         if (promised is None or str(promised).startswith(wanted.hex())) and model.hash == wanted:

@@ -74,7 +74,7 @@ def jackknife(statistic: Callable[[np.ndarray], float], pictures: int) -> Estima
     try:
         from scipy.stats import t
     except ImportError:
-        raise DependencyError("intervals need scipy: pip install 'aquatint[evaluation]'") from None
+        raise DependencyError("intervals need scipy: pip install 'aquatint[metrics]'") from None
     without = np.array([statistic(whole[whole % count != group]) for group in range(count)])
     error = float(np.sqrt((count - 1) * np.var(without)))
     reach = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error

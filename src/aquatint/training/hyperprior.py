@@ -60,7 +60,7 @@ class HyperpriorTask:
         random = self.recipe.rates == "random"
         step = self.architecture.max_step**batch.places if random else torch.full_like(batch.places, self.recipe.step)
         with self._precision(batch):
-            coded = self.network(batch.pixels, step, batch.noise)
+            coded = self._coded(batch, step)
         losses, metrics = self._losses(coded, batch.pixels, step)
         loss = losses.mean()
         loss.backward()
@@ -74,7 +74,7 @@ class HyperpriorTask:
         for place in np.linspace(0, 1, _MGDA_RATES):
             step = torch.full_like(batch.places, self.architecture.max_step ** (1 - place))
             with self._precision(batch):
-                coded = self.network(batch.pixels, step, batch.noise)
+                coded = self._coded(batch, step)
             losses, numbers = self._losses(coded, batch.pixels, step, balance=0)
             loss = losses.mean()
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -95,6 +95,19 @@ class HyperpriorTask:
                 parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled
         means = {name: torch.stack([numbers[name] for numbers in metrics]).mean() for name in metrics[0]}
         return {"loss": losses.mean(), **means, **{f"weight{k}": torch.tensor(w) for k, w in enumerate(weights)}}
+
+    def _coded(self, batch: Batch, step: Tensor) -> Coded:
+        """A batch with noise for rounding; or, in the hard steps, with rounding and without gradients for the analysis.
+
+        The hyper-analysis has none then either, because that of rounding is zero.
+        """
+        if batch.step < (1 - self.recipe.hard) * self.recipe.steps:
+            return self.network(batch.pixels, step, batch.noise)
+        rate = self.network.rate(step)
+        with torch.no_grad():
+            latents = self.network.latents(batch.pixels, rate)
+        decoded, latent_bits, hyper_bits = self.network.code(latents, step, None)
+        return Coded(self.network.pixels(decoded, rate), latent_bits, hyper_bits)
 
     def _losses(
         self, coded: Coded, pixels: Tensor, step: Tensor, balance: float | None = None

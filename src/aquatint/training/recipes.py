@@ -68,6 +68,10 @@ class RateDistortion(Recipe):
     balance: float = 0.9
     """The loss of a step is weighed by step^balance: it makes losses of all rates alike, where a plain sum follows the
     high rates alone (measured on published curves: loss falls as lambda^0.45)."""
+    hard: float = 0.0
+    """Fraction of the steps, the last ones, in which latents are rounded as in a file and the analysis is frozen, while
+    the rest learns what rounded latents are like: noise in place of rounding makes low rates look dear (Guo et al.
+    2021, arXiv 2104.05168)."""
     normalise: Literal["none", "loss", "norm"] = "loss"
     """By what MGDA divides each gradient: plain MGDA follows the smallest one, which is that of the low rates."""
 
@@ -218,6 +222,7 @@ RATE_DISTORTION: dict[str, RateDistortion] = {
         architecture="compact",
         largest_lambda=0.06,  # 1 bpp or so; over 14^2 it is 0.0003, 0.05 bpp
         rates="random",
+        hard=0.3,  # where the learning rate falls
     ),
     "factorized": RateDistortion(steps=1_000_000, architecture="factorized"),
     "scale-hyperprior": RateDistortion(steps=1_000_000, architecture="scale-hyperprior"),
