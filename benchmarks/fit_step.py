@@ -1,9 +1,11 @@
 """Times a step of the fit: instruction sets, numbers of threads and architectures, against PyTorch in the same run.
 
     python benchmarks/fit_step.py [--height 512] [--width 768] [--steps 10]
+    python benchmarks/fit_step.py --tunes psnr wd wd-vgg [--height 384] [--width 384] [--steps 200]
 
 Wall time is the least over the steps. CPU time, that of all threads together, is their median: it says what the work
-costs even when other programs share the machine.
+costs even when other programs share the machine. With `--tunes` it is that of a whole fit over its steps: the warm-up
+and the tuning of the networks are in it, what comes before and after is not.
 """
 
 from __future__ import annotations
@@ -11,12 +13,17 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from aquatint import native
+from aquatint.codecs.overfitted import fit
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
+from aquatint.codecs.overfitted.fit import Reporter
+from aquatint.codecs.overfitted.objective import TUNES
+from aquatint.codecs.overfitted.presets import LADDER
 
 ARCHITECTURES = [
     Architecture(context=8, hidden=8, residuals=1),
@@ -48,12 +55,37 @@ def measure(run: Callable[[int], object], steps: int) -> tuple[float, float]:
     return min(wall), float(np.median(cpu))
 
 
+def compare_tunes(tunes: list[str], height: int, width: int, steps: int) -> None:
+    """Prints the mean time of a step of a whole fit for objectives, on one thread, and that over the first one's."""
+    planes = np.random.default_rng(0).random((3, height, width), dtype=np.float32)
+    print(f"{width}x{height}, {steps} steps, one thread: milliseconds of processor time a step")
+    for name in ("least", "fast", "default"):
+        baseline = 0.0
+        for tune in tunes:
+            objective = TUNES[tune]
+            noise = objective.noise if objective else 0
+            engine = random_engine(height, width, replace(LADDER[name], noise=noise), threads=1)
+            distortion = objective.distortion(planes, None, device="cpu", threads=1) if objective else None
+            reporter = Reporter(None, steps, height * width)
+            tuning = round(fit.TUNING_SHARE * steps)
+            start = time.process_time()
+            fit.fit(engine, steps - tuning, 1e-2, None, 0, reporter, distortion)
+            fit.tune(engine, tuning, 1e-2, reporter, distortion)
+            spent = 1e3 * (time.process_time() - start) / steps
+            baseline = baseline or spent
+            print(f"{name:>10} {tune:>8} {spent:8.1f} {spent / baseline:6.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--height", type=int, default=512)
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--tunes", nargs="+", choices=TUNES, help="compare objectives instead")
     arguments = parser.parse_args()
+    if arguments.tunes:
+        compare_tunes(arguments.tunes, arguments.height, arguments.width, arguments.steps)
+        return
     print(f"{arguments.width}x{arguments.height}, milliseconds a step: wall (CPU), and PyTorch's wall time over it")
     for architecture in ARCHITECTURES:
         print(f"\n{architecture}, {architecture.multiplications_per_pixel:.0f} multiplications a pixel")

@@ -1,11 +1,11 @@
 """What tuning for Wasserstein distortion gives: objectives, common randomness and sigma maps, one by one.
 
-    python benchmarks/tuning.py PHOTO... [--lagrangians 0.06 0.02 0.007] [--effort 3] [--vgg] [--out out/tuning]
+    python benchmarks/tuning.py PHOTO... [--crop 256] [--lagrangians 0.03 0.01 0.0035] [--effort 3] [--out out/tuning]
+                                [--variants psnr wd ...]
 
 Every variant encodes every photograph at a few Lagrangians. Printed for each: bits at equal quality relative to the
-squared error, in percent, by metrics that no variant but `wd-vgg` was tuned for (mean over the photographs; for the
-distance between sets of patches, of all photographs together), the mean PSNR difference at equal bits, and seconds of
-processor time an encode. AVIF is a variant too. All points go to a CSV file in the folder of `--out`.
+first variant, in percent, by each metric, the mean over the photographs; and seconds of processor time an encode. All
+points go to a CSV file in the folder of `--out`, variant by variant.
 """
 
 from __future__ import annotations
@@ -19,127 +19,137 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import aquatint
-from aquatint.codecs.overfitted.objective import TUNES
-from aquatint.evaluation.curves import Curve, CurveError, bd_metric, bd_rate
-from aquatint.evaluation.metrics import measure, measure_sets
-from aquatint.evaluation.peers import PEERS, Pillow
+from aquatint.codecs.overfitted.engine import Distortion
+from aquatint.codecs.overfitted.objective import TUNES, Objective
+from aquatint.evaluation.curves import Curve, CurveError, bd_rate
+from aquatint.evaluation.metrics import measure
+from aquatint.perception.lpips import create_lpips
 
-METRICS = "lpips-squeeze", "wd-vgg19"
-SET_METRIC = "fid-mobilenet"
-AVIF = "avif-psnr"
-AVIF_PLACES = 0.05, 0.12, 0.2, 0.3, 0.42  # of its qualities: about 0.05 to 0.8 bits per pixel
+METRICS = "lpips-squeeze", "wd-vgg19", "wd", "psnr"
+
+
+@dataclass(frozen=True)
+class LpipsObjective(Objective):
+    """LPIPS on SqueezeNet in the place of Wasserstein distortion."""
+
+    def distortion(
+        self, planes: np.ndarray, sigma_map: np.ndarray | str | None, *, device: str, threads: int
+    ) -> Distortion:
+        lpips, target = create_lpips("squeeze"), torch.tensor(planes)[None]
+
+        def distortion(picture: np.ndarray) -> tuple[float, np.ndarray]:
+            image = torch.tensor(picture)[None].requires_grad_()
+            squared_error = (image - target).square().mean()
+            value = self.weight * lpips(image, target).sum() + self.pixel_weight * squared_error
+            (gradient,) = torch.autograd.grad(value, image)
+            return float(value.detach()), gradient[0].numpy()
+
+        return distortion
 
 
 @dataclass(frozen=True)
 class Variant:
-    """An objective with its common randomness and its sigma map."""
+    """An objective, None for the squared error, and its sigma map."""
 
-    name: str
-    tune: str
-    noise: int | None = None
+    objective: Objective | None
     sigma_map: str | None = None
 
 
-VARIANTS = [
-    Variant("psnr", "psnr"),
-    Variant("wd", "wd"),
-    Variant("wd, no common randomness", "wd", noise=0),
-    Variant("wd, saliency", "wd", sigma_map="saliency"),
-    Variant("wd, self-similar", "wd", sigma_map="self-similar"),
-]
+WD, WD_VGG = TUNES["wd"], TUNES["wd-vgg"]
+assert WD is not None
+# The weight of LPIPS gives about the bits of `wd` at a Lagrangian.
+LPIPS = LpipsObjective("lpips", weight=0.004, pixel_weight=WD.pixel_weight, noise=2)
+VARIANTS = {
+    "psnr": Variant(None),
+    "psnr+noise": Variant(replace(WD, weight=0.0, pixel_weight=1.0)),
+    "lpips": Variant(replace(LPIPS, noise=0)),
+    "lpips+noise": Variant(LPIPS),
+    "wd-0": Variant(replace(WD, noise=0)),
+    "wd-1": Variant(replace(WD, noise=1)),
+    "wd": Variant(WD),
+    "wd-3": Variant(replace(WD, noise=3)),
+    "wd+saliency": Variant(WD, "saliency"),
+    "wd+self-similar": Variant(WD, "self-similar"),
+    "wd-vgg": Variant(WD_VGG),
+}
 
 
 def encode(pixels: np.ndarray, variant: Variant, lagrangian: float, effort: int) -> tuple[float, np.ndarray]:
     """Bits per pixel and the decoded picture."""
-    usual = TUNES[variant.tune]
+    usual, tune = TUNES["wd"], "wd" if variant.objective else "psnr"
     try:
-        if usual is not None and variant.noise is not None:
-            TUNES[variant.tune] = replace(usual, noise=variant.noise)
+        TUNES["wd"] = variant.objective
         data = aquatint.encode(
-            pixels, lagrangian=lagrangian, effort=effort, tune=variant.tune, sigma_map=variant.sigma_map
+            pixels, lagrangian=lagrangian, effort=effort, tune=tune, sigma_map=variant.sigma_map, threads=1
         )
     finally:
-        TUNES[variant.tune] = usual
+        TUNES["wd"] = usual
     return 8 * len(data) / pixels[..., 0].size, np.asarray(aquatint.decode(data))
 
 
-def encode_avif(pixels: np.ndarray, place: float) -> tuple[float, np.ndarray]:
-    """The same of AVIF."""
-    peer = PEERS[AVIF]
-    assert isinstance(peer, Pillow)
-    data = peer.encode_at(pixels, peer.qualities[round(place * (len(peer.qualities) - 1))], threads=1)
-    return 8 * len(data) / pixels[..., 0].size, peer.decode(data, threads=1)
-
-
 def points_of(
-    name: str, photographs: Sequence[np.ndarray], variant: Variant | None, settings: Sequence[float], effort: int
+    name: str, photographs: Sequence[np.ndarray], lagrangians: Sequence[float], effort: int
 ) -> list[dict[str, float | str]]:
-    """One row for every setting and photograph."""
+    """One row for every photograph and Lagrangian."""
     rows: list[dict[str, float | str]] = []
-    for setting in settings:
-        decoded, own = [], []
-        for k, pixels in enumerate(photographs):
+    for k, pixels in enumerate(photographs):
+        for lagrangian in lagrangians:
             start = time.process_time()
-            bpp, picture = encode(pixels, variant, setting, effort) if variant else encode_avif(pixels, setting)
+            bpp, picture = encode(pixels, VARIANTS[name], lagrangian, effort)
             seconds = time.process_time() - start
-            values = measure(pixels, picture, ["psnr", *METRICS])
-            own.append({"variant": name, "setting": setting, "photograph": k, "bpp": bpp, "seconds": seconds, **values})
-            decoded.append(picture)
-        distance = measure_sets(photographs, decoded, [SET_METRIC])[SET_METRIC]
-        rows += [{**row, SET_METRIC: distance} for row in own]
+            values = measure(pixels, picture, METRICS)
+            rows.append(
+                {"variant": name, "lagrangian": lagrangian, "photograph": k, "bpp": bpp, "seconds": seconds, **values}
+            )
     return rows
-
-
-def curve(rows: Sequence[dict[str, float | str]], metric: str) -> Curve:
-    """A metric against bits, the means over photographs at every setting."""
-    settings = sorted({row["setting"] for row in rows})
-    means = [
-        [np.mean([float(row[key]) for row in rows if row["setting"] == setting]) for setting in settings]
-        for key in ("bpp", metric)
-    ]
-    return Curve(np.array(means[0]), np.array(means[1]), higher_is_better=metric == "psnr")
 
 
 def bits_at_equal(
     metric: str, anchor: Sequence[dict[str, float | str]], rows: Sequence[dict[str, float | str]]
 ) -> float:
-    """Percent, of each photograph and then their mean, or of the whole set; NaN where curves share no quality."""
-    photographs = sorted({row["photograph"] for row in rows}) if metric != SET_METRIC else [None]
+    """Percent, the mean over photographs whose curves share some quality; NaN if none do."""
     changes = []
-    for k in photographs:
-        pair = ([row for row in side if k is None or row["photograph"] == k] for side in (anchor, rows))
+    for k in sorted({row["photograph"] for row in rows}):
+        curves = []
+        for side in (anchor, rows):
+            own = sorted((row for row in side if row["photograph"] == k), key=lambda row: float(row["bpp"]))
+            rates, values = (np.array([float(row[key]) for row in own]) for key in ("bpp", metric))
+            curves.append(Curve(rates, values, higher_is_better=metric == "psnr"))
         try:
-            changes.append(bd_rate(*(curve(side, metric) for side in pair)))
+            changes.append(bd_rate(*curves))
         except CurveError:
-            changes.append(math.nan)
-    return float(np.mean(changes))
+            continue
+    return float(np.mean(changes)) if changes else math.nan
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="+")
-    parser.add_argument("--lagrangians", type=float, nargs="+", default=[0.06, 0.02, 0.007])
+    parser.add_argument("--crop", type=int, default=256, help="side of the square in the middle that is taken")
+    parser.add_argument("--lagrangians", type=float, nargs="+", default=[0.03, 0.01, 0.0035])
     parser.add_argument("--effort", type=int, default=3)
-    parser.add_argument("--vgg", action="store_true", help="wd-vgg too: on a CPU hours rather than minutes")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=[v for v in VARIANTS if v != "wd-vgg"])
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    photographs = [aquatint.read(path).to_array() for path in arguments.photographs]
-    variants = {v.name: v for v in [*VARIANTS, *([Variant("wd-vgg", "wd-vgg")] if arguments.vgg else [])]}
-    titles = "".join(f"{f'{metric}, %':>18}" for metric in (*METRICS, SET_METRIC))
-    print(f"{'':26}{titles}{'PSNR, dB':>10}{'seconds':>9}")
+    torch.set_num_threads(1)
+    photographs = []
+    for path in arguments.photographs:
+        pixels = aquatint.read(path).to_array()
+        top, left = (max(side - arguments.crop, 0) // 2 for side in pixels.shape[:2])
+        photographs.append(np.ascontiguousarray(pixels[top:, left:][: arguments.crop, : arguments.crop]))
+    print(f"{'':16}" + "".join(f"{f'{metric}, %':>18}" for metric in METRICS) + f"{'seconds':>9}")
     everything: list[dict[str, float | str]] = []
     anchor: list[dict[str, float | str]] = []
-    for name in (*variants, AVIF):
-        settings = arguments.lagrangians if name in variants else AVIF_PLACES
-        rows = points_of(name, photographs, variants.get(name), settings, arguments.effort)
+    for name in arguments.variants:
+        rows = points_of(name, photographs, arguments.lagrangians, arguments.effort)
         anchor = anchor or rows
         everything += rows
-        changes = "".join(f"{bits_at_equal(metric, anchor, rows):>+18.1f}" for metric in (*METRICS, SET_METRIC))
-        psnr = bd_metric(curve(anchor, "psnr"), curve(rows, "psnr"))
-        print(f"{name:26}{changes}{psnr:>+10.2f}{np.mean([row['seconds'] for row in rows]):9.1f}", flush=True)
+        changes = "".join(f"{bits_at_equal(metric, anchor, rows):>+18.1f}" for metric in METRICS)
+        print(f"{name:16}{changes}{np.mean([float(row['seconds']) for row in rows]):9.1f}", flush=True)
         with (arguments.out / "points.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, everything[0])
             writer.writeheader()

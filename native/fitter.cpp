@@ -132,16 +132,11 @@ public:
         return {value, bits, to_array(fit_.parameter_gradient()), latent_gradients};
     }
 
-    std::pair<double, std::vector<double>> evaluate(const nb::object& distortion) {
+    std::pair<double, std::vector<double>> evaluate() {
         const Turn turn(*this);
-        std::vector<double> bits;
-        {
-            const nb::gil_scoped_release release;
-            bits = fit_.forward(Pass{});
-            if (distortion.is_none()) return {fit_.squared_error(false), bits};
-            fit_.export_picture(picture_.data());
-        }
-        return {call(distortion), bits};
+        const nb::gil_scoped_release release;
+        const std::vector<double> bits = fit_.forward(Pass{});
+        return {fit_.squared_error(false), bits};
     }
 
     Array render() {
@@ -287,7 +282,7 @@ void bind_fitter(nb::module_& module) {
              "seed"_a, "distortion"_a = nb::none())
         .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
-        .def("evaluate", &Fitter::evaluate, "distortion"_a = nb::none())
+        .def("evaluate", &Fitter::evaluate)
         .def("render", &Fitter::render)
         .def("reset_optimiser", &Fitter::reset_optimiser);
 }

@@ -102,6 +102,7 @@ WassersteinWorker::WassersteinWorker(int height, int width)
     : stride((width + 2 * kRowUnit - 1) / kRowUnit * kRowUnit + 8 * kRowUnit),
       upper(kMoments * stride),
       lower(kMoments * stride),
+      ahead(kMoments * stride),
       around(3 * (kBatch + 2) * stride),
       line(2 * stride) {
     for (int level = 1; level <= kWindows; ++level)
@@ -125,36 +126,28 @@ Wasserstein::Wasserstein(const float* pixels, int height, int width, const std::
     for (int colour = 0; colour < kColours; ++colour)
         for (int level = colour > 0; level < kLevels; ++level) {
             const Gains gains{colour == 0 ? 0.5f : 0.0f, stack.pixel_gain, stack.even_gain, stack.odd_gain};
-            SteerableMap map{colour, level, gains, {}, {}, {}};
             const auto& windows = levels_[level].windows;
-            for (int i = 0; i < kMoments && !windows.empty(); ++i)
-                map.moments.emplace_back(windows[0].rows, windows[0].columns);
+            const bool kept = windows.size() > 1;
+            OwnedPlane moments(kept ? windows[0].rows * kMoments : 0, kept ? windows[0].columns : 0);
+            SteerableMap map{colour, level, gains, std::move(moments), {}, {}};
             for (const Windows& window : windows)
-                for (auto* statistic : {&map.mean, &map.deviation}) {
-                    auto& planes = statistic->emplace_back();
-                    for (int i = 0; i < kFeatures && window.active; ++i)
-                        planes.emplace_back(window.rows, window.columns);
-                }
+                for (auto* statistic : {&map.mean, &map.deviation})
+                    statistic->emplace_back(window.active ? window.rows * kFeatures : 0, window.columns);
             maps_.push_back(std::move(map));
         }
     for (int worker = 0; worker < pool_.size(); ++worker) {
         workers_.emplace_back(this->height(), this->width());
         for (const SteerableMap& map : maps_) workers_.back().halos.emplace_back(2, levels_[map.level].width);
     }
-    pool_.run([&](int worker) {
-        describe(target_.data(), worker);
-        for (SteerableMap& map : maps_) {
-            const Range features = share(kFeatures, worker, pool_.size());
-            for (int i = features.begin; i < features.end; ++i) compare(map, i, workers_[worker], true);
-        }
-    });
+    pool_.run([&](int worker) { describe(target_.data(), worker, true); });
     std::swap(picture_, reference_);
 }
 
 // Forward.
 
-/// The pyramid of an image and the moments of its features, for all workers together.
-void Wasserstein::describe(const float* image, int worker) {
+/// The pyramid of an image, for all workers together, and the statistics of the reference to record; or, of maps whose
+/// windows have several widths, the gradient of the distortion with respect to the moments.
+void Wasserstein::describe(const float* image, int worker, bool record) {
     float* line = workers_[worker].line.data();
     const std::size_t size = std::size_t(height()) * width();
     const float* const planes[3] = {image, image + size, image + 2 * size};
@@ -169,11 +162,17 @@ void Wasserstein::describe(const float* image, int worker) {
         pool_.synchronise();
     }
     for (SteerableMap& map : maps_)
-        if (!levels_[map.level].windows.empty()) collect_moments(map, worker);
+        if (levels_[map.level].windows.size() > (record ? 0 : 1)) collect_moments(map, worker, record);
+    pool_.synchronise();
+    const Range features = share(kFeatures, worker, pool_.size());
+    for (SteerableMap& map : maps_)
+        for (int i = features.begin; i < features.end && levels_[map.level].windows.size() > 1; ++i)
+            compare_windows(map, i, workers_[worker], record);
     pool_.synchronise();
 }
 
-FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const {
+FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int end, MomentRows upper,
+                                      MomentRows lower) const {
     const PyramidLevel& level = levels_[map.level];
     const int index = map.colour * kLevels + map.level;
     FeatureRows rows{};
@@ -184,8 +183,7 @@ FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int en
         const int width = 1 << level.windows[0].level;
         rows.step = 1.0f / width;
         rows.offset = static_cast<float>(begin % width) * rows.step;
-        rows.upper = {own.upper.data() + kMargin, own.stride};
-        rows.lower = {own.lower.data() + kMargin, own.stride};
+        rows.upper = upper, rows.lower = lower;
         rows.first = begin % width == 0;
     }
     if (level.pointwise) {
@@ -195,42 +193,86 @@ FeatureRows Wasserstein::feature_rows(const SteerableMap& map, int begin, int en
     return rows;
 }
 
-/// Sums in the narrowest windows, for this worker's share of the rows of nodes.
-void Wasserstein::collect_moments(SteerableMap& map, int worker) {
-    WassersteinWorker& own = workers_[worker];
+/// Adds the strip of rows between a node and the next to the sums of both.
+void Wasserstein::accumulate(const SteerableMap& map, int node, MomentRows upper, MomentRows lower) {
     const PyramidLevel& level = levels_[map.level];
-    const Windows& windows = level.windows[0];
-    const int strip = 1 << windows.level;
-    const auto accumulate = [&](int node) {  // the strip of rows between a node and the next
-        const int end = std::min((node + 1) * strip, level.height);
-        for (int y = node * strip; y < end; y += kBatch)
-            kernels_.accumulate(feature_rows(map, y, std::min(y + kBatch, end), own));
-    };
-    const Range rows = share(windows.rows, worker, pool_.size());
-    if (rows.begin >= rows.end) return;
-    if (rows.begin > 0)
-        accumulate(rows.begin - 1);
+    const int strip = 1 << level.windows[0].level, end = std::min((node + 1) * strip, level.height);
+    for (int y = node * strip; y < end; y += kBatch)
+        kernels_.accumulate(feature_rows(map, y, std::min(y + kBatch, end), upper, lower));
+}
+
+/// What the strip above a row of nodes says about it, into own.ahead: `sum` goes on from there.
+void Wasserstein::start_sums(const SteerableMap& map, int node, WassersteinWorker& own) {
+    if (node > 0)
+        accumulate(map, node - 1, own.moment_rows(own.lower), own.moment_rows(own.ahead));
     else
-        std::fill_n(own.lower.data(), kMoments * own.stride, 0.0f);
+        std::fill_n(own.ahead.data(), kMoments * own.stride, 0.0f);
+}
+
+/// Sums in the narrowest windows at a row of nodes, into own.lower; rows of nodes must follow each other.
+MomentRows Wasserstein::sum(const SteerableMap& map, int node, WassersteinWorker& own) {
+    std::swap(own.lower, own.ahead);
+    const MomentRows sums = own.moment_rows(own.lower);
+    accumulate(map, node, sums, own.moment_rows(own.ahead));
+    const PyramidLevel& level = levels_[map.level];
+    kernels_.window(sums, kMoments, level.width, level.windows[0].level);
+    return sums;
+}
+
+/// Sums in the narrowest windows for this worker's share of the rows of nodes.
+void Wasserstein::collect_moments(SteerableMap& map, int worker, bool record) {
+    WassersteinWorker& own = workers_[worker];
+    const auto& windows = levels_[map.level].windows;
+    const Range rows = share(windows[0].rows, worker, pool_.size());
+    if (rows.begin < rows.end) start_sums(map, rows.begin, own);
     for (int node = rows.begin; node < rows.end; ++node) {
-        std::swap(own.upper, own.lower);
-        accumulate(node);
-        for (int i = 0; i < kMoments; ++i) {
-            float* row = own.upper.data() + kMargin + i * own.stride;
-            int width = level.width;
-            kernels_.window(row, width, windows.level);
-            copy_row(row, width, map.moments[i].row(node));
-        }
+        const MomentRows sums = sum(map, node, own);
+        if (windows.size() == 1)
+            own.value += compare_sums(map, node, sums, record);
+        else
+            for (int i = 0; i < kMoments; ++i)
+                copy_row(sums.data + i * sums.stride, windows[0].columns, map.moments.row(node * kMoments + i));
     }
 }
 
-/// From the moments of one feature to its distortion and their gradient; or to the statistics of the reference.
-double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& own, bool record) {
+/// Compares all features at a row of nodes of the only windows; sums become their gradient.
+double Wasserstein::compare_sums(SteerableMap& map, int node, MomentRows sums, bool record) {
+    double value = 0;
+    for (int i = 0; i < kFeatures; ++i) {
+        float* row = sums.data + i * sums.stride;
+        value += compare_nodes(map, 0, i, node, row, row + kFeatures * sums.stride, record);
+    }
+    return value;
+}
+
+/// From the sums of one feature at a row of nodes to its distortion and their gradient; or to the reference's record.
+double Wasserstein::compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square,
+                                  bool record) {
+    const Windows& windows = levels_[map.level].windows[window];
+    const int at = y * kFeatures + feature;
+    const NodeRow nodes{sum,
+                        square,
+                        map.mean[window].row(at),
+                        map.deviation[window].row(at),
+                        windows.weight.row(y),
+                        windows.across.row(0),
+                        windows.down[y],
+                        windows.columns};
+    if (!record) return kernels_.compare(nodes);
+    kernels_.record(nodes);
+    return 0;
+}
+
+/// The same for all nodes, and from the moments in the narrowest windows to those in wider ones and back.
+void Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record) {
     const auto& windows = levels_[map.level].windows;
     float* line = own.line.data() + kMargin;
     const auto sums = [&](int window, int moment) -> Plane {
-        if (window == 0) return map.moments[feature + moment * kFeatures];
         Plane sums = own.sums[2 * (windows[window].level - 1) + moment];
+        if (window == 0) {
+            const std::ptrdiff_t stride = map.moments.row(1) - map.moments.row(0);
+            sums.data = map.moments.row(feature + moment * kFeatures), sums.stride = kMoments * stride;
+        }
         sums.height = windows[window].rows, sums.width = windows[window].columns;
         return sums;
     };
@@ -243,28 +285,14 @@ double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& o
             const Plane fine = sums(i - 1, moment), coarse = sums(i, moment);
             for (int y = 0; y < coarse.height; ++y) {
                 kernels_.widen(inside(fine, 2 * y - 1), inside(fine, 2 * y), inside(fine, 2 * y + 1), line, fine.width);
-                int width = fine.width;
-                kernels_.window(line, width, 1);
-                copy_row(line, width, row(coarse, y));
+                copy_row(line, kernels_.window({line, 0}, 1, fine.width, 1), row(coarse, y));
             }
         }
-    double value = 0;
     for (int i = static_cast<int>(windows.size()) - 1; i >= 0; --i) {
         const Plane sum = sums(i, 0), square = sums(i, 1);
         for (int y = 0; y < sum.height; ++y) {
             if (windows[i].active) {
-                const NodeRow nodes{row(sum, y),
-                                    row(square, y),
-                                    map.mean[i][feature].row(y),
-                                    map.deviation[i][feature].row(y),
-                                    windows[i].weight.row(y),
-                                    windows[i].across.row(0),
-                                    windows[i].down[y],
-                                    sum.width};
-                if (record)
-                    kernels_.record(nodes);
-                else
-                    value += kernels_.compare(nodes);
+                own.value += compare_nodes(map, i, feature, y, row(sum, y), row(square, y), record);
             } else {
                 std::fill_n(row(sum, y), sum.width, 0.0f);
                 std::fill_n(row(square, y), sum.width, 0.0f);
@@ -275,12 +303,11 @@ double Wasserstein::compare(SteerableMap& map, int feature, WassersteinWorker& o
             const Plane fine = sums(i, moment), coarse = sums(i + 1, moment);
             for (int y = 0; y < fine.height; ++y) {
                 kernels_.widen(row(coarse, y / 2), zeros, row(coarse, (y + 1) / 2), line, coarse.width);
-                kernels_.window_backward(line, fine.width, 1);
+                kernels_.window_backward({line, 0}, 1, fine.width, 1);
                 kernels_.add(line, row(fine, y), fine.width);
             }
         }
     }
-    return value;
 }
 
 // Backward.
@@ -290,11 +317,7 @@ double Wasserstein::differentiate(const float* image, float* gradient) {
     pool_.run([&](int worker) {
         WassersteinWorker& own = workers_[worker];
         own.value = 0;
-        describe(image, worker);
-        const Range features = share(kFeatures, worker, pool_.size());
-        for (SteerableMap& map : maps_)
-            for (int i = features.begin; i < features.end; ++i) own.value += compare(map, i, own, false);
-        pool_.synchronise();
+        describe(image, worker, false);
         for (std::size_t i = 0; i < maps_.size(); ++i) own.value += backward(maps_[i], own.halos[i], worker);
         pool_.synchronise();
         if (worker == 0)
@@ -322,20 +345,26 @@ double Wasserstein::differentiate(const float* image, float* gradient) {
 }
 
 /// The gradient of a map's rows that this worker owns, and in `halos` what belongs to the rows above and below them.
-double Wasserstein::backward(const SteerableMap& map, const OwnedPlane& halos, int worker) {
+double Wasserstein::backward(SteerableMap& map, const OwnedPlane& halos, int worker) {
     WassersteinWorker& own = workers_[worker];
     const PyramidLevel& level = levels_[map.level];
     const int strip = level.windows.empty() ? kBatch : 1 << level.windows[0].level;
     const Range strips = share((level.height + strip - 1) / strip, worker, pool_.size());
     if (strips.begin >= strips.end) return 0;
     OwnedPlane& gradient = plane(gradient_, map.colour, map.level);
-    const auto expand = [&](int node, const Buffer& rows) {
+    double value = 0;
+    const auto expand = [&](int node) {  // the gradient of a row of nodes at every column, into own.lower
         if (level.windows.empty()) return;
-        for (int i = 0; i < kMoments; ++i) {
-            float* row = rows.data() + kMargin + i * own.stride;
-            copy_row(map.moments[i].row(node), level.windows[0].columns, row);
-            kernels_.window_backward(row, level.width, level.windows[0].level);
+        const Windows& windows = level.windows[0];
+        const MomentRows sums = level.windows.size() == 1 ? sum(map, node, own) : own.moment_rows(own.lower);
+        if (level.windows.size() == 1) {
+            const double part = compare_sums(map, node, sums, false);
+            if (node < strips.end || strips.end * strip >= level.height) value += part;  // else another worker's
+        } else {
+            for (int i = 0; i < kMoments; ++i)
+                copy_row(map.moments.row(node * kMoments + i), windows.columns, sums.data + i * sums.stride);
         }
+        kernels_.window_backward(sums, kMoments, level.width, windows.level);
     };
     // Sums for the columns before, at and after: row i belongs to row y - 1 + i of the level while a batch begins at y.
     float* around[3];
@@ -345,16 +374,17 @@ double Wasserstein::backward(const SteerableMap& map, const OwnedPlane& halos, i
         const std::ptrdiff_t at = row * own.stride;
         kernels_.gather(around[0] + at, around[1] + at, around[2] + at, to, level.width);
     };
-    double value = 0;
     const int first = strips.begin * strip, last = std::min(strips.end * strip, level.height);
-    expand(strips.begin, own.lower);
+    if (level.windows.size() == 1) start_sums(map, strips.begin, own);
+    expand(strips.begin);
     for (int node = strips.begin; node < strips.end; ++node) {
         std::swap(own.upper, own.lower);
-        if (node * strip < level.height - 1) expand(node + 1, own.lower);  // else the last row is the node's own
+        if (node * strip < level.height - 1) expand(node + 1);  // else the last row is the node's own
         const int strip_end = std::min((node + 1) * strip, level.height);
         for (int y = node * strip; y < strip_end; y += kBatch) {
             const int end = std::min(y + kBatch, strip_end), count = end - y;
-            value += kernels_.differentiate(feature_rows(map, y, end, own), around, own.stride);
+            const FeatureRows rows = feature_rows(map, y, end, own.moment_rows(own.upper), own.moment_rows(own.lower));
+            value += kernels_.differentiate(rows, around, own.stride);
             for (int i = 0; i < count; ++i) gather(i, y - 1 + i < first ? halos.row(0) : gradient.row(y - 1 + i));
             for (float* rows : around)
                 for (int i = 0; i < 2; ++i)

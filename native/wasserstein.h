@@ -2,8 +2,9 @@
 //
 // src/aquatint/perception/wasserstein.py defines it, with overlap 1. Windows are tents, so the window of a width at a
 // node is a sum of the next narrower ones: features go straight into the narrowest windows that count, batch by batch
-// of rows, and are not kept. On the way back they are computed again, and the gradient of every window, interpolated
-// bilinearly, meets them there.
+// of rows, and are not kept. On the way back features are computed again, and the gradient of every window, interpolated
+// bilinearly, meets them there. Where windows of one width count alone, nothing is kept at all: a row of windows is
+// compared with the reference as soon as it is complete, and the way back follows a strip of rows behind.
 #pragma once
 #include <vector>
 
@@ -49,16 +50,19 @@ struct PyramidLevel {
 struct SteerableMap {
     int colour, level;
     Gains gains;
-    std::vector<OwnedPlane> moments;                   // kMoments, in the narrowest windows
-    std::vector<std::vector<OwnedPlane>> mean, deviation;  // of the reference: [window][feature]
+    OwnedPlane moments;  // in the narrowest of several windows: kMoments rows for each row of nodes
+    std::vector<OwnedPlane> mean, deviation;  // of the reference, by window: kFeatures rows for each row of nodes
 };
 
 /// What a worker needs for itself.
 struct WassersteinWorker {
     WassersteinWorker(int height, int width);
 
+    MomentRows moment_rows(const Buffer& rows) const { return {rows.data() + kMargin, stride}; }
+
     std::ptrdiff_t stride;  // of all rows below
-    Buffer upper, lower;    // kMoments rows
+    Buffer upper, lower;    // kMoments rows: the gradient at the rows of nodes around a strip
+    Buffer ahead;           // and sums for the next row of nodes that are not complete
     Buffer around;          // three sets of kBatch + 2 rows
     Buffer line;
     std::vector<OwnedPlane> halos;  // for every map, a plane of what falls above and what falls below its rows
@@ -80,12 +84,17 @@ public:
     double differentiate(const float* image, float* gradient);
 
 private:
-    void describe(const float* image, int worker);
-    void collect_moments(SteerableMap& map, int worker);
-    double compare(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
-    double backward(const SteerableMap& map, const OwnedPlane& halos, int worker);
+    void describe(const float* image, int worker, bool record);
+    void accumulate(const SteerableMap& map, int node, MomentRows upper, MomentRows lower);
+    void start_sums(const SteerableMap& map, int node, WassersteinWorker& own);
+    MomentRows sum(const SteerableMap& map, int node, WassersteinWorker& own);
+    void collect_moments(SteerableMap& map, int worker, bool record);
+    double compare_sums(SteerableMap& map, int node, MomentRows sums, bool record);
+    void compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
+    double compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square, bool record);
+    double backward(SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
-    FeatureRows feature_rows(const SteerableMap& map, int begin, int end, const WassersteinWorker& own) const;
+    FeatureRows feature_rows(const SteerableMap& map, int begin, int end, MomentRows upper, MomentRows lower) const;
     OwnedPlane& plane(std::vector<OwnedPlane>& planes, int colour, int level) {
         return planes[colour * kLevels + level];
     }

@@ -130,37 +130,45 @@ static void accumulate(const FeatureRows& rows) {
 // The widest read past the end of a row of nodes, in floats.
 constexpr int kTail = 4 * kLanes;
 
-AQT_INLINE void clear_tail(float* row, int width) {
+AQT_INLINE void clear_ends(float* row, int width) {
+    row[-1] = 0;
     for (int x = width; x < width + kTail; ++x) row[x] = 0;
 }
 
-static void window(float* row, int& width, int level) {
-    row[-1] = 0;
-    clear_tail(row, width);
+// All rows go from width to width together, since what has just been written is slow to read.
+
+static int window(MomentRows rows, int count, int width, int level) {
+    for (int k = 0; k < count; ++k) clear_ends(rows.data + k * rows.stride, width);
     for (int i = 0; i < level; ++i) {
-        const int nodes = width / 2 + 1;
-        for (int x = 0; x < nodes; x += kLanes) {
-            Floats at, after, before, unused;
-            deinterleave(load(row + 2 * x - 1), load(row + 2 * x - 1 + kLanes), before, unused);
-            deinterleave(load(row + 2 * x), load(row + 2 * x + kLanes), at, after);
-            store(row + x, at + 0.5f * (before + after));
+        width = width / 2 + 1;
+        for (int k = 0; k < count; ++k) {
+            float* row = rows.data + k * rows.stride;
+            for (int x = 0; x < width; x += kLanes) {
+                Floats at, after, before, unused;
+                deinterleave(load(row + 2 * x - 1), load(row + 2 * x - 1 + kLanes), before, unused);
+                deinterleave(load(row + 2 * x), load(row + 2 * x + kLanes), at, after);
+                store(row + x, at + 0.5f * (before + after));
+            }
+            clear_ends(row, width);
         }
-        row[-1] = 0;
-        clear_tail(row, width = nodes);
     }
+    return width;
 }
 
-static void window_backward(float* row, int width, int level) {
+static void window_backward(MomentRows rows, int count, int width, int level) {
     for (int i = level; i > 0; --i) {
         // From `nodes` nodes to columns two to a node: backwards, so that nothing is overwritten before it is read.
         const int nodes = ((width - 1 + (1 << i) - 1) >> i) + 1;
-        row[nodes] = 0;
-        for (int x = (nodes - 1) / kLanes * kLanes; x >= 0; x -= kLanes) {
-            const Floats at = load(row + x), after = load(row + x + 1);
-            Floats a, b;
-            interleave(at, 0.5f * (at + after), a, b);
-            store(row + 2 * x, a);
-            store(row + 2 * x + kLanes, b);
+        for (int k = 0; k < count; ++k) {
+            float* row = rows.data + k * rows.stride;
+            row[nodes] = 0;
+            for (int x = (nodes - 1) / kLanes * kLanes; x >= 0; x -= kLanes) {
+                const Floats at = load(row + x), after = load(row + x + 1);
+                Floats a, b;
+                interleave(at, 0.5f * (at + after), a, b);
+                store(row + 2 * x, a);
+                store(row + 2 * x + kLanes, b);
+            }
         }
     }
 }
@@ -183,19 +191,19 @@ static void record(const NodeRow& row) {
 }
 
 static double compare(const NodeRow& row) {
-    double value = 0;
+    Floats value = splat(0.0f);
     for (int x = 0; x < row.count; x += kLanes) {
         const Floats window = row.row_window * load(row.window + x), mean = window * load(row.sum + x);
         const Floats variance = window * load(row.square + x) - mean * mean;
         const Floats deviation = sqrt(max(variance, splat(0.0f)) + kVarianceFloor);
         const Floats weight = keep_below(load(row.weight + x), x, row.count);
         const Floats shift = mean - load(row.mean + x), spread = deviation - load(row.deviation + x);
-        value += sum_of_lanes(weight * (shift * shift + spread * spread));
+        value += weight * (shift * shift + spread * spread);
         const Floats slope = spread / deviation;
         store(row.sum + x, 2.0f * weight * window * (shift - mean * slope));
         store(row.square + x, weight * window * slope);
     }
-    return value;
+    return sum_of_lanes(value);
 }
 
 static double differentiate(const FeatureRows& rows, float* const* around, std::ptrdiff_t stride) {

@@ -62,12 +62,12 @@ struct WassersteinKernels {
     /// Adds a batch to the vertically windowed sums of the two rows of nodes around it.
     void (*accumulate)(const FeatureRows&);
 
-    /// From the value at every column to sums in windows of width 2^level, which begin at `row`; the first column is
-    /// the first node, and `width` becomes the number of nodes.
-    void (*window)(float* row, int& width, int level);
+    /// From the value at every column of `count` rows to sums in windows of width 2^level, in their place; the first
+    /// column is the first node. Returns the number of nodes.
+    int (*window)(MomentRows rows, int count, int width, int level);
 
-    /// The transpose of window for a row of nodes: to `width` columns. `row` is used as scratch memory.
-    void (*window_backward)(float* row, int width, int level);
+    /// The transpose of window for rows of nodes: to `width` columns.
+    void (*window_backward)(MomentRows rows, int count, int width, int level);
 
     /// out = at + (above + below) / 2.
     void (*widen)(const float* above, const float* at, const float* below, float* out, int width);

@@ -78,12 +78,16 @@ class NetworkFeatures:
         network: a module from images normalised by the ImageNet mean and deviation to a list of (values, stride).
         scales: how many levels of the image's pyramid the network sees; each is half as large as the one before.
         with_image: whether the normalised image is the first map.
+        dtype: of the network's arithmetic; maps are those of the image's dtype.
     """
 
     MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-    def __init__(self, network: torch.nn.Module, *, scales: int = 1, with_image: bool = False) -> None:
-        self.network = network.requires_grad_(False).eval()
+    def __init__(
+        self, network: torch.nn.Module, *, scales: int = 1, with_image: bool = False, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.network = network.requires_grad_(False).eval().to(dtype)
+        self.dtype = dtype
         self.scales, self.with_image = scales, with_image
 
     def __call__(self, image: Tensor) -> list[FeatureMap]:
@@ -94,17 +98,19 @@ class NetworkFeatures:
         for scale in range(self.scales):
             if scale > 0:
                 image = decimate(image)
-            maps += [FeatureMap(values, stride * 2**scale) for values, stride in self.network(image)]
+            activations = self.network(image.to(self.dtype))
+            maps += [FeatureMap(values.to(image.dtype), stride * 2**scale) for values, stride in activations]
         return maps
 
 
-def create_features(name: str, *, folder: str | Path | None = None) -> Features:
+def create_features(name: str, *, folder: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
     """The feature stack of a name.
 
     Args:
         name: "rgb"; "steerable", without weights; "vgg16" or "vgg19", the image and the last activations of every
             block under average pooling at three scales; "squeezenet", the seven activations that LPIPS uses.
         folder: where files of weights lie; see `aquatint.perception.weights.find`.
+        dtype: of networks; see `NetworkFeatures`.
 
     Raises:
         UsageError: there is no such stack.
@@ -116,8 +122,8 @@ def create_features(name: str, *, folder: str | Path | None = None) -> Features:
         case "steerable":
             return steerable_stack
         case "vgg16" | "vgg19":
-            return NetworkFeatures(Vgg(name, folder=folder), scales=3, with_image=True)
+            return NetworkFeatures(Vgg(name, folder=folder), scales=3, with_image=True, dtype=dtype)
         case "squeezenet":
-            return NetworkFeatures(SqueezeNet(folder=folder))
+            return NetworkFeatures(SqueezeNet(folder=folder), dtype=dtype)
         case _:
             raise UsageError(f"features must be rgb, steerable, vgg16, vgg19 or squeezenet, not {name!r}")

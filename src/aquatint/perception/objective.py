@@ -58,8 +58,13 @@ def create_distortion(
     except ImportError as error:
         raise DependencyError(f"features {features!r} need PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
+    # Activations are of the order of 1, and statistics are taken in float32.
+    on_cpu = place.type == "cpu"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)() if on_cpu else {}  # not in old versions
+    is_short_fast = capabilities.get("avx512_bf16", False) or place.type == "cuda"
+    stack = create_features(features, folder=folder, dtype=torch.bfloat16 if is_short_fast else torch.float32)
     target = torch.from_numpy(pixels).to(place)
-    wasserstein = WassersteinDistortion(create_features(features, folder=folder), target, sigma, overlap=1)
+    wasserstein = WassersteinDistortion(stack, target, sigma, overlap=1)
 
     def distortion(image: Any) -> tuple[Any, Any]:
         tensor = torch.as_tensor(image, device=place)

@@ -86,14 +86,11 @@ def set_latents(engine: Engine, latents: Sequence[np.ndarray]) -> None:
 
 
 def quantise(
-    engine: Engine,
-    architecture: Architecture,
-    origin: int,
-    lagrangian: float,
-    pixels: int,
-    distortion: Distortion | None = None,
+    engine: Engine, architecture: Architecture, origin: int, lagrangian: float, pixels: int
 ) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """Quantises the engine's parameters, group after group, each with the step that costs least.
+
+    The cost is that of the squared error, whatever the fit minimised: steps this fine differ little in texture.
 
     Returns:
         The integers of all arrays by name, and the groups' step exponents. The engine is left with their values.
@@ -103,7 +100,7 @@ def quantise(
 
     def cost(values: Mapping[str, np.ndarray]) -> float:
         engine.parameters = join({**arrays, **values}, architecture)
-        value, bits = engine.evaluate(distortion)
+        value, bits = engine.evaluate()
         return float(value) + lagrangian * float(sum(bits)) / pixels
 
     integers: dict[str, np.ndarray] = {}
@@ -212,7 +209,7 @@ class Job:
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)
         tune(engine, tuning, lagrangian, self.reporter, self.distortion)
-        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size, self.distortion)
+        integers, exponents = quantise(engine, architecture, origin, lagrangian, rounded[0].size)
         final = Stream(architecture, integers, exponents, rounded, origin)
         return Trial(lagrangian, stream.write(final), estimated_bits(engine, final))
 

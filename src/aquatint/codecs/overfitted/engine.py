@@ -82,8 +82,8 @@ class Engine(Protocol):
         """Distortion, bits, and the gradients of the loss with respect to parameters and latents."""
         ...
 
-    def evaluate(self, distortion: Distortion | None = None) -> tuple[SupportsFloat, list[float]]:
-        """Distortion of the picture clamped to [0, 1], and the bits of every grid, with rounded latents."""
+    def evaluate(self) -> tuple[SupportsFloat, list[float]]:
+        """Mean squared error of the picture clamped to [0, 1], and the bits of every grid, with rounded latents."""
         ...
 
     def render(self) -> np.ndarray:

@@ -179,13 +179,11 @@ class TorchEngine:
         return value, bits, gradients[0].cpu().numpy(), [g.cpu().numpy() for g in self._grids(gradients[1])]
 
     @torch.no_grad()
-    def evaluate(self, distortion: Distortion | None = None) -> tuple[Tensor, list[float]]:
+    def evaluate(self) -> tuple[Tensor, list[float]]:
         grids = self._grids(self._quantise(0, 0, 0))
         bits = [float(part.sum()) for part in self._bits(grids).split(self._sizes)]
         picture = self._picture(grids).clamp(0, 1)
-        if distortion is None:
-            return (picture - self._target).square().mean(), bits
-        return torch.as_tensor(distortion(picture)[0]), bits
+        return (picture - self._target).square().mean(), bits
 
     @torch.no_grad()
     def render(self) -> np.ndarray:
