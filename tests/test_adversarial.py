@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 
@@ -133,14 +134,16 @@ def test_spectral_norms_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "labels"),
+    ("make", "labels"),
     [
-        (PatchGAN(0, width=8), None),
-        (PatchGAN(0, width=8, loss="least-squares"), None),
-        (LabelUNet(0, 3, width=8), torch.tensor([2, 0]).repeat_interleave(64).view(2, 8, 8)),
+        (partial(PatchGAN, 0, width=8), None),
+        (partial(PatchGAN, 0, width=8, loss="least-squares"), None),
+        (partial(LabelUNet, 0, 3, width=8), torch.tensor([2, 0]).repeat_interleave(64).view(2, 8, 8)),
     ],
 )
-def test_a_discriminator_learns_to_tell_noise_from_flat_pictures(judge, labels) -> None:
+def test_a_discriminator_learns_to_tell_noise_from_flat_pictures(make, labels) -> None:
+    torch.manual_seed(0)
+    judge = make()
     generator = torch.Generator().manual_seed(0)
     adam = torch.optim.Adam(judge.parameters(), 1e-3, (0.5, 0.9))
     flat = torch.tensor([0.2, 0.8])[:, None, None, None].expand(2, 3, 64, 64)
