@@ -10,13 +10,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from aquatint.errors import DependencyError, MissingModelError, ModelError, ModelMismatchError, UsageError
+from aquatint.errors import (
+    CorruptStreamError,
+    DependencyError,
+    MissingModelError,
+    ModelError,
+    ModelMismatchError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,6 +155,43 @@ def find_hash(wanted: bytes) -> ModelFile:
         f"the file needs the model with hash {wanted.hex()}, which is not installed: "
         f"get its weights file and run 'aquatint models add FILE', or put it into {user_folder()}"
     )
+
+
+class Loaded(Protocol):
+    """A model that can code."""
+
+    @property
+    def hash(self) -> bytes: ...
+
+
+AnyLoaded = TypeVar("AnyLoaded", bound=Loaded)
+
+
+def of_header(wanted: bytes, load: Callable[[ModelFile], AnyLoaded]) -> AnyLoaded:
+    """The model of a file, by the hash in its header; raises what `find_hash` and `load` raise.
+
+    Raises:
+        CorruptStreamError: the header names no model.
+        ModelMismatchError: the weights were exchanged meanwhile.
+    """
+    if not any(wanted):
+        raise CorruptStreamError("the file names no model; this codec needs one")
+    model = load(find_hash(wanted))
+    if model.hash != wanted:
+        raise ModelMismatchError(f"the file needs model {wanted.hex()}, not {model.hash.hex()}")
+    return model
+
+
+def default_of(codec: str, model: str | None) -> str:
+    """The model that was named, or that of the codec.
+
+    Raises:
+        UsageError: none was named, and the codec has none.
+    """
+    name = model or DEFAULTS.get(codec)
+    if name is None:
+        raise UsageError(f"the {codec} codec has no model of its own yet: name one with model, or --model")
+    return name
 
 
 def refuse_tuning(tune: str | None, sigma_map: object) -> None:

@@ -9,25 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aquatint.codecs.deferred import functions_of
+
 if TYPE_CHECKING:
     from aquatint.codecs.extreme.decoder import decode, describe
     from aquatint.codecs.extreme.encoder import encode, model_hash
 
 __all__ = ["decode", "describe", "encode", "model_hash"]
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:  # only now: training needs the networks without the coder
-        if name in ("decode", "describe"):
-            from aquatint.codecs.extreme import decoder as home
-        else:
-            from aquatint.codecs.extreme import encoder as home
-    except ModuleNotFoundError as error:
-        from aquatint.errors import DependencyError
-
-        if (error.name or "").startswith("aquatint"):
-            raise
-        raise DependencyError(f"this codec needs {error.name}: pip install 'aquatint[torch]'") from None
-    return getattr(home, name)
+__getattr__ = functions_of(__name__)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-from aquatint.codecs.hyperprior.architecture import Architecture
+from aquatint.codecs.hyperprior.architecture import Architecture, of_json
 from aquatint.errors import UsageError
 
 STRIDE = 16  # pixels in each direction that sides are brought to multiples of
@@ -104,15 +103,7 @@ class Extreme:
         Raises:
             UsageError: a name is unknown or missing, or a value is of the wrong type.
         """
-        if not isinstance(values, dict):
-            raise UsageError(f"an architecture is an object, not {type(values).__name__}")
-        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
-        if unknown := given.keys() - {field.name for field in fields(cls)}:
-            raise UsageError(f"an architecture has no {', '.join(sorted(unknown))}")
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise UsageError(f"the architecture is not valid: {error}") from None
+        return of_json(cls, values)
 
 
 def _paper(channels: int, width: int = 60) -> Extreme:

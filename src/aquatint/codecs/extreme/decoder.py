@@ -17,7 +17,7 @@ from aquatint.codecs.extreme.regions import grid, label_grid
 from aquatint.codecs.hyperprior.decoder import samples, torch_threads
 from aquatint.codecs.turns import Reader
 from aquatint.container import Header
-from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
+from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError
 
 STATIC = 0x80  # of the first byte: symbols have the frequencies of their channels
 
@@ -39,7 +39,7 @@ class Content:
 
 def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:
     """Decodes a payload, see `aquatint.codecs.Codec.decode`."""
-    model = _model(header)
+    model = models.of_header(header.model_hash, load)
     content = read(model, payload, header.height, header.width)
     with torch_threads(threads):
         pixels = synthesised(model, content, header.height, header.width)
@@ -102,15 +102,6 @@ def known_labels(model: Model, labels: np.ndarray, height: int, width: int) -> L
     rows, columns = (-(-side // STRIDE) * places for side in (height, width))
     padded = np.pad(labels, ((0, rows - labels.shape[0]), (0, columns - labels.shape[1])), mode="edge")
     return model.network.labels(torch.from_numpy(padded)[None])
-
-
-def _model(header: Header) -> Model:
-    if not any(header.model_hash):
-        raise CorruptStreamError("the file names no model; this codec needs one")
-    model = load(models.find_hash(header.model_hash))
-    if model.hash != header.model_hash:
-        raise ModelMismatchError(f"the file needs model {header.model_hash.hex()}, not {model.hash.hex()}")
-    return model
 
 
 def _opened(payload: bytes, model: Model) -> tuple[int, bool]:

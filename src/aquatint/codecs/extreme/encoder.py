@@ -39,14 +39,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(_name(model)).hash
-
-
-def _name(model: str | None) -> str:
-    name = model or models.DEFAULTS.get("extreme")
-    if name is None:
-        raise UsageError("the extreme codec has no model of its own yet: name one with model, or --model")
-    return name
+    return models.find(models.default_of("extreme", model)).hash
 
 
 def encode(
@@ -73,7 +66,7 @@ def encode(
     model. `labels` and `preserve` are for models of selective compression, see `aquatint.compress`.
     """
     models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(_name(model)))
+    loaded = load(models.find(models.default_of("extreme", model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
     most = 2**depth - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aquatint.errors import UsageError
 
@@ -11,6 +11,26 @@ TRANSFORMS = ("gdn", "residual", "hific")
 ENTROPY_MODELS = ("factorized", "scale", "mean-scale", "autoregressive", "channelwise")
 LATENT_STRIDE = 16  # pixels a latent, in each direction
 HYPER_STRIDE = 4  # latents a hyper-latent
+
+
+AnyArchitecture = TypeVar("AnyArchitecture")
+
+
+def of_json(cls: type[AnyArchitecture], values: object) -> AnyArchitecture:
+    """An architecture, a frozen dataclass, from the values that JSON has of it.
+
+    Raises:
+        UsageError: a name is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    if not isinstance(values, dict):
+        raise UsageError(f"an architecture is an object, not {type(values).__name__}")
+    given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
+    if unknown := given.keys() - {field.name for field in fields(cls)}:  # type: ignore[arg-type]
+        raise UsageError(f"an architecture has no {', '.join(sorted(unknown))}")
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise UsageError(f"the architecture is not valid: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -92,15 +112,7 @@ class Architecture:
         Raises:
             UsageError: a name is unknown or missing, or a value is of the wrong type.
         """
-        if not isinstance(values, dict):
-            raise UsageError(f"an architecture is an object, not {type(values).__name__}")
-        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
-        if unknown := given.keys() - {field.name for field in fields(cls)}:
-            raise UsageError(f"an architecture has no {', '.join(sorted(unknown))}")
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise UsageError(f"the architecture is not valid: {error}") from None
+        return of_json(cls, values)
 
 
 # The widths of the published models for low rates; above 0.5 bpp they have 192 channels and 320 latents.

@@ -19,12 +19,12 @@ from aquatint.codecs.hyperprior.network import painted
 from aquatint.codecs.hyperprior.offsets import reconstruct
 from aquatint.codecs.hyperprior.transforms import UNIT, Transform
 from aquatint.container import Header
-from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
+from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError
 
 
 def decode(payload: bytes, header: Header, *, threads: int, generator: str = OWN, realism: float = 1.0) -> np.ndarray:
     """Decodes a payload, see `aquatint.codecs.Codec.decode`; with a generator, see `generators.synthesis_for`."""
-    model = _model(header)
+    model = models.of_header(header.model_hash, load)
     synthesis = synthesis_for(model, generator, realism)
     level, stream = _opened(payload, model)
     latents = _read(model, level, stream, grid(header.height, header.width))
@@ -103,15 +103,6 @@ def torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _model(header: Header) -> Model:
-    if not any(header.model_hash):
-        raise CorruptStreamError("the file names no model; this codec needs one")
-    model = load(models.find_hash(header.model_hash))
-    if model.hash != header.model_hash:
-        raise ModelMismatchError(f"the file needs model {header.model_hash.hex()}, not {model.hash.hex()}")
-    return model
 
 
 def _opened(payload: bytes, model: Model) -> tuple[int, native.NumberReader]:

@@ -43,7 +43,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(model or models.DEFAULTS["hyperprior"]).hash
+    return models.find(models.default_of("hyperprior", model)).hash
 
 
 def encode(
@@ -64,7 +64,7 @@ def encode(
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; effort and seed make no difference."""
     models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(model or models.DEFAULTS["hyperprior"]))
+    loaded = load(models.find(models.default_of("hyperprior", model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
     with torch_threads(threads):

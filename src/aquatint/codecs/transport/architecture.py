@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
+from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture, of_json
 from aquatint.errors import UsageError
 
 __all__ = ["ARCHITECTURES", "LATENT_STRIDE", "MOST_STAGES", "Transport"]
@@ -66,15 +65,7 @@ class Transport:
         Raises:
             UsageError: a name is unknown or missing, or a value is of the wrong type.
         """
-        if not isinstance(values, dict):
-            raise UsageError(f"an architecture is an object, not {type(values).__name__}")
-        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
-        if unknown := given.keys() - {field.name for field in fields(cls)}:
-            raise UsageError(f"an architecture has no {', '.join(sorted(unknown))}")
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise UsageError(f"the architecture is not valid: {error}") from None
+        return of_json(cls, values)
 
 
 ARCHITECTURES = {

@@ -11,14 +11,14 @@ from aquatint.codecs.transport.coding import Reader, sum_of_codes, unpacked, vis
 from aquatint.codecs.transport.model import Model, load
 from aquatint.codecs.turns import Reader as TurnReader
 from aquatint.container import Header
-from aquatint.errors import CorruptStreamError, MissingModelError, ModelMismatchError, TruncatedError
+from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError
 
 FIXED = 0x80  # of the first byte: indices have a fixed length
 
 
 def decode(payload: bytes, header: Header, *, threads: int) -> np.ndarray:
     """Decodes a payload, see `aquatint.codecs.Codec.decode`."""
-    model = _model(header)
+    model = models.of_header(header.model_hash, load)
     indices = read(model, payload, grid(header.height, header.width))
     with torch_threads(threads):
         pixels = synthesised(model, sum_of_codes(model, indices), header.height, header.width)
@@ -63,15 +63,6 @@ def synthesised(model: Model, latents: np.ndarray, height: int, width: int) -> n
         y = torch.from_numpy(np.ascontiguousarray(latents))[None].to(memory_format=torch.channels_last)
         pixels = model.network.pixels(y)
     return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy()
-
-
-def _model(header: Header) -> Model:
-    if not any(header.model_hash):
-        raise CorruptStreamError("the file names no model; this codec needs one")
-    model = load(models.find_hash(header.model_hash))
-    if model.hash != header.model_hash:
-        raise ModelMismatchError(f"the file needs model {header.model_hash.hex()}, not {model.hash.hex()}")
-    return model
 
 
 def _opened(payload: bytes, model: Model) -> tuple[int, bool]:

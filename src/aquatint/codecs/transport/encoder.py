@@ -37,14 +37,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(_name(model)).hash
-
-
-def _name(model: str | None) -> str:
-    name = model or models.DEFAULTS.get("transport")
-    if name is None:
-        raise UsageError("the transport codec has no model of its own yet: name one with model, or --model")
-    return name
+    return models.find(models.default_of("transport", model)).hash
 
 
 def encode(
@@ -69,7 +62,7 @@ def encode(
     indices by rate and distortion, and codes them with the context model.
     """
     models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(_name(model)))
+    loaded = load(models.find(models.default_of("transport", model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
     most = 2**depth - 1
