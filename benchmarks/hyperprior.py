@@ -112,7 +112,8 @@ def main() -> None:
 
             def encode(path: Path = path) -> aquatint.Encoded:
                 target = aquatint.Target(quality=50)
-                return aquatint.compress(picture, target, codec="hyperprior", model=str(path), threads=options.threads)
+                chosen = aquatint.Options(model=str(path), threads=options.threads)
+                return aquatint.compress(picture, target, chosen, codec="hyperprior")
 
             data = encode().data
             calls = [*plain(network, pixels), encode, lambda data=data: aquatint.decode(data, threads=options.threads)]

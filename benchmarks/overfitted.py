@@ -61,7 +61,7 @@ def bits_at_equal_psnr(peer: Curve, own: Curve) -> float:
 def encode(path: Path, effort: int, quality: float) -> dict[str, object]:
     """One row of results."""
     picture = aquatint.read(path)
-    encoded = compress(picture, aquatint.Target(quality=quality), effort=effort)
+    encoded = compress(picture, aquatint.Target(quality=quality), aquatint.Options(effort=effort))
     aquatint.decode(encoded.data)
     start = time.perf_counter()
     aquatint.decode(encoded.data)

@@ -6,7 +6,6 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from aquatint import codecs
 from aquatint.codecs import Progress, Report
+from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.container import NO_MODEL, Header
 from aquatint.errors import CorruptStreamError, UsageError
@@ -68,23 +68,16 @@ class FakeCodec:
         self,
         pixels: np.ndarray,
         target: Target,
+        options: Options,
         *,
-        model: str | None,
-        tune: str | None,
-        sigma_map: np.ndarray | str | None,
         depth: int,
         grayscale: bool,
         overhead: int,
-        effort: int,
-        threads: int,
-        device: str,
-        seed: int,
-        progress: Callable[[Progress], None] | None,
     ) -> tuple[bytes, Report]:
         assert pixels.dtype == np.float32
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
-        self.calls.append(dict(locals()))
+        self.calls.append({**locals(), **vars(options)})
         budget = target.bits(pixels.shape[0] * pixels.shape[1])
         payload = b""
         for bits in range(depth, 0, -1):
@@ -95,8 +88,8 @@ class FakeCodec:
         else:
             if target.size is not None:
                 raise UsageError(f"{target.size} bytes are too few; {len(payload) + overhead} are needed")
-        if progress is not None:
-            progress(Progress(1, 1, 8 * len(payload) / pixels[..., 0].size, 0.0, 0.0, 0.0))
+        if options.progress is not None:
+            options.progress(Progress(1, 1, 8 * len(payload) / pixels[..., 0].size, 0.0, 0.0, 0.0))
         return payload, Report(lambda: float("inf"), 8.0 * len(payload), 0.0, 1, 0.0)
 
     def decode(self, payload: bytes, header: Header, *, threads: int) -> np.ndarray:

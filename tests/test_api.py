@@ -15,6 +15,7 @@ import aquatint
 from aquatint import container
 from aquatint.api import Encoded, compress, decode, encode
 from aquatint.codecs import Progress
+from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.container import Chunk, Header, probe
 from aquatint.errors import (
@@ -145,26 +146,11 @@ def test_a_size_that_holds_nothing_is_refused() -> None:
 
 
 def test_a_codec_that_exceeds_the_size_is_caught(fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = fake_codec.encode(np.zeros((1, 1, 3), np.float32), Target(quality=1), **_codec_arguments())[1]
+    pixel = np.zeros((1, 1, 3), np.float32)
+    report = fake_codec.encode(pixel, Target(quality=1), Options(), depth=8, grayscale=False, overhead=0)[1]
     monkeypatch.setattr(fake_codec, "encode", lambda *_, **__: (bytes(500), report))
     with pytest.raises(UsageError, match="a file of 400 bytes is too small: this picture needs 522"):
         encode(picture(), size=400)
-
-
-def _codec_arguments() -> dict:
-    return {
-        "model": None,
-        "tune": None,
-        "sigma_map": None,
-        "depth": 8,
-        "grayscale": False,
-        "overhead": 0,
-        "effort": 1,
-        "threads": 1,
-        "device": "cpu",
-        "seed": 0,
-        "progress": None,
-    }
 
 
 def test_encoded_tells_what_came_of_it() -> None:

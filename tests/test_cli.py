@@ -39,12 +39,12 @@ mode = sys.argv.pop(1)
 def model_hash(model):
     return bytes(8)
 
-def encode(pixels, target, *, progress, **_):
+def encode(pixels, target, options, **_):
     if mode == "wait":
         print("begun", file=sys.stderr, flush=True)
         time.sleep(60)
-    if progress is not None:
-        progress(Progress(7, 10, 0.125, 34.5, 1.0, 75.0))
+    if options.progress is not None:
+        options.progress(Progress(7, 10, 0.125, 34.5, 1.0, 75.0))
     if mode == "progress":
         time.sleep(0.5)  # rich draws ten times a second
     return bytes(3), Report(lambda: 34.5, 24.0, 1.0, 10, 0.001)

@@ -73,9 +73,8 @@ def labels_of(picture: np.ndarray) -> np.ndarray:
 
 
 def compressed(picture: np.ndarray, target: Target | None = None, **options: object) -> aquatint.Encoded:
-    chosen = {"model": "small", "threads": 1, **options}
-    target = target or Target(quality=100)
-    return aquatint.compress(aquatint.from_array(picture), target, codec="extreme", **chosen)  # type: ignore[arg-type]
+    chosen = aquatint.Options(**{"model": "small", "threads": 1, **options})  # type: ignore[arg-type]
+    return aquatint.compress(aquatint.from_array(picture), target or Target(quality=100), chosen, codec="extreme")
 
 
 def payload_of(encoded: aquatint.Encoded) -> bytes:

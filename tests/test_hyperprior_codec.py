@@ -64,7 +64,8 @@ def loaded(name: str) -> Model:
 
 
 def compressed(picture: np.ndarray, target: Target, model: str | None = "channelwise") -> aquatint.Encoded:
-    return aquatint.compress(aquatint.from_array(picture), target, codec="hyperprior", model=model, threads=1)
+    options = aquatint.Options(model=model, threads=1)
+    return aquatint.compress(aquatint.from_array(picture), target, options, codec="hyperprior")
 
 
 # ---- Integers

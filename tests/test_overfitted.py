@@ -26,7 +26,7 @@ def payload_of(data: bytes) -> bytes:
 
 def compress(pixels: np.ndarray, effort: int = 2, tune: str = "psnr", **target: float) -> aquatint.Encoded:
     picture = aquatint.from_array(pixels)
-    return aquatint.compress(picture, Target(**target), effort=effort, tune=tune)  # type: ignore[arg-type]
+    return aquatint.compress(picture, Target(**target), aquatint.Options(effort=effort, tune=tune))  # type: ignore[arg-type]
 
 
 def test_reports_what_a_decoder_finds(photo: np.ndarray) -> None:
@@ -117,9 +117,8 @@ def test_more_texture_survives_in_fewer_bits(gravel: np.ndarray) -> None:
 def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
     sigma_map = np.zeros(gravel.shape[:2], np.float32)
     sigma_map[:64] = 0.6
-    encoded = aquatint.compress(
-        aquatint.from_array(gravel), Target(lagrangian=5e-3), effort=3, tune="wd", sigma_map=sigma_map
-    )
+    options = aquatint.Options(effort=3, tune="wd", sigma_map=sigma_map)
+    encoded = aquatint.compress(aquatint.from_array(gravel), Target(lagrangian=5e-3), options)
     errors = np.square(np.asarray(aquatint.decode(encoded.data)).astype(float) - gravel).mean(2)[:, 96:]
     assert errors[72:].mean() < 0.9 * errors[:56].mean()
 
@@ -133,7 +132,7 @@ def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
         painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)
         image, target = aquatint.from_array(gravel), Target(lagrangian=1e-2)
         files = [
-            aquatint.compress(image, target, effort=1, tune="wd", sigma_map=sigma_map, threads=1)
+            aquatint.compress(image, target, aquatint.Options(effort=1, tune="wd", sigma_map=sigma_map, threads=1))
             for sigma_map in (name, painted, None)
         ]
         assert files[0].bpp == pytest.approx(files[1].bpp, rel=0.02)
@@ -239,7 +238,10 @@ def test_every_path_decodes_the_same(photo: np.ndarray) -> None:
 def test_both_engines_encode(small_photo: np.ndarray) -> None:
     pytest.importorskip("torch", reason="the PyTorch engine needs torch")
     picture = aquatint.from_array(small_photo)
-    results = [aquatint.compress(picture, Target(quality=60), effort=2, device=device) for device in ("cpu", "torch")]
+    results = [
+        aquatint.compress(picture, Target(quality=60), aquatint.Options(effort=2, device=device))
+        for device in ("cpu", "torch")
+    ]
     assert results[1].report.psnr == pytest.approx(results[0].report.psnr, abs=1)
     assert results[1].bpp == pytest.approx(results[0].bpp, rel=0.2)
 

@@ -66,7 +66,9 @@ def photograph(height: int = 96, width: int = 128) -> np.ndarray:
 
 def compressed(picture: np.ndarray, target: Target, effort: int = 5) -> aquatint.Encoded:
     encoded = aquatint.from_array(picture)
-    return aquatint.compress(encoded, target, codec="transport", model="small", effort=effort, threads=1)
+    return aquatint.compress(
+        encoded, target, aquatint.Options(model="small", effort=effort, threads=1), codec="transport"
+    )
 
 
 # ---- The quantiser
@@ -235,8 +237,9 @@ def test_rates_out_of_reach_are_refused() -> None:
 @pytest.mark.parametrize(("tune", "sigma_map"), [("wd", None), (None, "saliency")])
 def test_other_objectives_are_refused(tune: str | None, sigma_map: str | None) -> None:
     picture = aquatint.from_array(photograph())
+    options = aquatint.Options(model="small", tune=tune, sigma_map=sigma_map)
     with pytest.raises(UsageError, match="tuned already"):
-        aquatint.compress(picture, Target(quality=50), codec="transport", model="small", tune=tune, sigma_map=sigma_map)
+        aquatint.compress(picture, Target(quality=50), options, codec="transport")
 
 
 def test_a_lagrangian_weighs_bits() -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "MissingModelError",
     "ModelError",
     "ModelMismatchError",
+    "Options",
     "Progress",
     "Report",
     "Target",
@@ -49,6 +50,7 @@ __all__ = [
 if TYPE_CHECKING:
     from aquatint.api import Encoded, compress, decode, encode
     from aquatint.codecs import Progress, Report
+    from aquatint.codecs.options import Options
     from aquatint.codecs.target import Target
     from aquatint.container import Header, probe
     from aquatint.errors import (
@@ -75,6 +77,7 @@ _HOMES = {
     "Encoded": "api",
     "Header": "container",
     "Image": "image",
+    "Options": "codecs.options",
     "Progress": "codecs",
     "Report": "codecs",
     "Target": "codecs.target",

@@ -14,6 +14,7 @@ from PIL import Image as PILImage
 
 from aquatint import codecs, container, image
 from aquatint.codecs import Progress, Report
+from aquatint.codecs.options import DEFAULTS, Options
 from aquatint.codecs.target import Target
 from aquatint.container import MAX_PIXELS, Chunk, Header, Source
 from aquatint.errors import CorruptStreamError, LimitError, UnsupportedFeatureError, UsageError
@@ -73,90 +74,53 @@ def encode(
         picture: a path or binary file of any format that Pillow reads; an array of uint8, uint16 or floating point in
             [0, 1] and shape (H, W) or (H, W, 1 to 4); a `PIL.Image.Image`; or an `Image`.
         quality, bpp, size, lagrangian: at most one target, see `Target`; quality 50 if all are None.
-        codec, model, tune, sigma_map, labels, preserve, effort, strip, threads, device, seed, progress: see `compress`.
+        codec, strip: see `compress`.
+        model, tune, sigma_map, labels, preserve, effort, threads, device, seed, progress: see `Options`.
 
     Raises:
-        UsageError, ImageError, LimitError: see `Target`, `Image` and `compress`.
+        UsageError, ImageError, LimitError: see `Target`, `Options`, `Image` and `compress`.
         OSError: the picture's file cannot be opened or read.
     """
     target = Target.of(quality, bpp, size, lagrangian)
-    return compress(
-        _as_image(picture),
-        target,
-        codec=codec,
+    options = Options(
         model=model,
         tune=tune,
         sigma_map=sigma_map,
         labels=labels,
         preserve=preserve,
         effort=effort,
-        strip=strip,
         threads=threads,
         device=device,
         seed=seed,
         progress=progress,
-    ).data
+    )
+    return compress(_as_image(picture), target, options, codec=codec, strip=strip).data
 
 
 def compress(
-    picture: Image,
-    target: Target,
-    *,
-    codec: str = "overfitted",
-    model: str | None = None,
-    tune: str | None = None,
-    sigma_map: np.ndarray | str | None = None,
-    labels: np.ndarray | str | None = None,
-    preserve: Sequence[np.ndarray | str] | None = None,
-    effort: int = 5,
-    strip: bool = False,
-    threads: int = 0,
-    device: str = "auto",
-    seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    picture: Image, target: Target, options: Options = DEFAULTS, *, codec: str = "overfitted", strip: bool = False
 ) -> Encoded:
     """Encodes a picture and tells what came of it.
 
     Arguments:
         picture: what to encode. Its alpha channel is stored without loss.
         target: rate or quality to aim for; a rate is that of the whole file.
+        options: how, see `Options`.
         codec: name of the codec.
-        model: for codecs with trained models, a model's name, path or id on the Hugging Face hub; None for the default.
-        tune: what the `overfitted` codec optimises: "psnr"; "wd", Wasserstein distortion; or "wd-vgg", the same on
-            features of VGG, for which PyTorch and weights are needed. None for its default.
-        sigma_map: where Wasserstein distortion may replace texture: (H, W) from 0, pixel by pixel, to 1, within windows
-            of 32 pixels; "saliency", small windows where the eye looks; or "self-similar", large ones where the
-            picture's statistics stay the same around a pixel. None for windows of 4 pixels everywhere.
-        labels: for models of selective compression (codec `extreme`): numbers of classes (H, W), or "auto" to have them
-            found by a segmentation network whose weights are at hand.
-        preserve: for the same models, what is coded and not synthesised, any of: "all"; "none"; "classes=car,person";
-            "box=X,Y,WIDTH,HEIGHT" in pixels; and masks (H, W), of what is not 0. None for all.
-        effort: 1 (fastest) to 10 (smallest file).
         strip: drop EXIF and XMP. A colour profile is kept: without it the colours would be wrong.
-        threads: processor threads, 0 for all.
-        device: "auto", or where the codec computes: "cpu", "cuda", ...
-        seed: of the codec's random choices.
-        progress: called now and then while the codec works. An exception that it raises ends the encode.
 
     Raises:
-        UsageError: an argument is out of range, or the target is too small a file for this picture.
+        UsageError: an option does not suit the codec or the picture, or the file would exceed its size.
         DependencyError: the objective needs what is not installed.
         ModelError: the model was not found, or is not one of this codec.
     """
-    if effort not in range(1, 11):
-        raise UsageError(f"effort must be from 1 to 10, not {effort}")
-    if threads < 0:
-        raise UsageError(f"threads must be 0 (all) or more, not {threads}")
-    if isinstance(sigma_map, np.ndarray) and sigma_map.shape != picture.pixels.shape[:2]:
+    if isinstance(options.sigma_map, np.ndarray) and options.sigma_map.shape != picture.pixels.shape[:2]:
         raise UsageError(
             f"the sigma map must have a number for each of the {picture.width}x{picture.height} pixels, "
-            f"not the shape {sigma_map.shape}"
+            f"not the shape {options.sigma_map.shape}"
         )
-    if (labels is not None or preserve is not None) and codec not in codecs.WITH_LABELS:
+    if (options.labels is not None or options.preserve is not None) and codec not in codecs.WITH_LABELS:
         raise UsageError(f"labels and preserve are for {', '.join(codecs.WITH_LABELS)}, not for the codec {codec}")
-    selection: dict[str, object] = {} if labels is None else {"labels": labels}
-    if preserve is not None:
-        selection["preserve"] = preserve
     start = time.perf_counter()
     engine = codecs.load(codec)
     header = Header(
@@ -166,7 +130,7 @@ def compress(
         depth=picture.depth,
         grayscale=picture.grayscale,
         alpha=picture.alpha is not None,
-        model_hash=engine.model_hash(model),
+        model_hash=engine.model_hash(options.model),
     )
     chunks = _side_chunks(picture, strip)
     budget = target.bits(header.pixels)
@@ -176,20 +140,7 @@ def compress(
             f"a file of {target.size} bytes is too small: container, alpha and metadata of this picture take {overhead}"
         )
     payload, report = engine.encode(
-        picture.pixels,
-        target,
-        model=model,
-        tune=tune,
-        sigma_map=sigma_map,
-        depth=picture.depth,
-        grayscale=picture.grayscale,
-        overhead=overhead,
-        effort=effort,
-        threads=threads,
-        device=device,
-        seed=seed,
-        progress=progress,
-        **selection,  # type: ignore[arg-type]
+        picture.pixels, target, options, depth=picture.depth, grayscale=picture.grayscale, overhead=overhead
     )
     data = container.write(header, {**chunks, Chunk.PAYLOAD: payload})
     if target.size is not None and len(data) > target.size:

@@ -19,6 +19,7 @@ from PIL import Image as PILImage
 from PIL import ImageFile
 
 from aquatint import api, container
+from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.container import Chunk, Header
 from aquatint.errors import AquatintError, FileFormatError, UsageError
@@ -118,8 +119,8 @@ def _save(image: PILImage.Image, file: IO[bytes], filename: str | bytes) -> None
     described.info = {key: value for key, value in described.info.items() if value is not None}
     try:
         target = Target.of(*(options.get(name) for name in ("quality", "bpp", "size", "lagrangian")))
-        arguments = {name: options[name] for name in ("tune", "effort", "threads") if name in options}
-        data = api.compress(from_pil(described), target, **arguments).data
+        chosen = Options(**{name: options[name] for name in ("tune", "effort", "threads") if name in options})
+        data = api.compress(from_pil(described), target, chosen).data
     except UsageError:
         raise  # a ValueError, as Pillow's users expect
     except AquatintError as error:

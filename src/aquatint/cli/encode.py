@@ -77,6 +77,7 @@ def encode(
         raise typer.BadParameter("--json and the file cannot both go to standard output")
 
     from aquatint import codecs
+    from aquatint.codecs.options import Options
     from aquatint.codecs.target import Target
 
     try:
@@ -120,18 +121,20 @@ def encode(
             encoded = api.compress(
                 picture,
                 target,
+                Options(
+                    model=model,
+                    tune=tune,
+                    sigma_map=freedom,
+                    labels=classes,
+                    preserve=regions,
+                    effort=effort,
+                    threads=threads,
+                    device=device,
+                    seed=seed,
+                    progress=progress,
+                ),
                 codec=codec,
-                model=model,
-                tune=tune,
-                sigma_map=freedom,
-                labels=classes,
-                preserve=regions,
-                effort=effort,
                 strip=strip,
-                threads=threads,
-                device=device,
-                seed=seed,
-                progress=progress,
             )
         files.check(job.target, overwrite=not no_overwrite)
         files.save_bytes(job.target, encoded.data)

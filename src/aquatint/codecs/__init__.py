@@ -17,6 +17,7 @@ from aquatint.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from aquatint.codecs.options import Options
     from aquatint.codecs.target import Target
     from aquatint.container import Header
 
@@ -31,7 +32,7 @@ _MODULES = {
 # Those whose `decode` also takes `generator` and `realism`, see `aquatint.decode`.
 WITH_GENERATORS = ("hyperprior",)
 
-# Those whose `encode` also takes `labels` and `preserve`, see `aquatint.compress`.
+# Those that know the options `labels` and `preserve`.
 WITH_LABELS = ("extreme",)
 
 
@@ -92,23 +93,14 @@ class Codec(Protocol):
         self,
         pixels: np.ndarray,
         target: Target,
+        options: Options,
         *,
-        model: str | None,
-        tune: str | None,
-        sigma_map: np.ndarray | str | None,
         depth: int,
         grayscale: bool,
         overhead: int,
-        effort: int,
-        threads: int,
-        device: str,
-        seed: int,
-        progress: Callable[[Progress], None] | None,
     ) -> tuple[bytes, Report]:
         """Encodes pixels, float32 of shape (H, W, 3) in [0, 1], into a payload.
 
-        `tune` names the objective, None being the codec's default; `sigma_map` is of shape (H, W) in [0, 1], or
-        the name of one that is derived from the picture.
         `depth` and `grayscale` say how a decoder will round them, and so what is measured. `overhead` is what the
         container will add around the payload, in bytes; targets of size and bpp include it.
         """

@@ -28,6 +28,8 @@ from aquatint.errors import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from aquatint.codecs.options import Options
+
 PACKAGED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
 DEFAULTS = {"hyperprior": "compact"}  # what a codec uses if nobody names a model
@@ -194,13 +196,13 @@ def default_of(codec: str, model: str | None) -> str:
     return name
 
 
-def refuse_tuning(tune: str | None, sigma_map: object) -> None:
+def refuse_tuning(options: Options) -> None:
     """What a trained model was made for cannot be chosen when it encodes.
 
     Raises:
         UsageError: the encoder was given another objective than the squared error, or a map for one.
     """
-    if tune not in (None, "psnr") or sigma_map is not None:
+    if options.tune not in (None, "psnr") or options.sigma_map is not None:
         raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from aquatint import __version__, api, codecs, image
 from aquatint.codecs import models
+from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.errors import DependencyError, UsageError
 
@@ -105,10 +106,8 @@ class Aquatint:
         encoded = api.compress(
             image.from_array(pixels),
             Target(bpp=bpp),
+            Options(effort=self.effort, threads=threads, tune=self.tune),
             codec=self.codec,
-            effort=self.effort,
-            threads=threads,
-            tune=self.tune,
         )
         report = encoded.report
         return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)

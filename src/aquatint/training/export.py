@@ -29,6 +29,7 @@ from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.codecs.models import SUFFIX, ModelFile
+from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.codecs.transport import model as transport
 from aquatint.codecs.transport.architecture import Transport
@@ -235,7 +236,7 @@ def measured(model: str, codec: str, pictures: Sequence[Path]) -> dict[str, list
 
     def own(photograph: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
         target = Target(quality=quality)
-        encoded = api.compress(image.from_array(photograph), target, codec=codec, model=model)
+        encoded = api.compress(image.from_array(photograph), target, Options(model=model), codec=codec)
         return len(encoded.data), samples(api.decode(encoded.data))
 
     def classical(photograph: np.ndarray, quality: int, form: str, **options: object) -> tuple[int, np.ndarray]:

@@ -14,7 +14,8 @@ from aquatint.codecs.extreme.coding import code
 from aquatint.codecs.extreme.model import Model, load
 from aquatint.codecs.extreme.network import Labels
 from aquatint.codecs.extreme.regions import grid, label_grid
-from aquatint.codecs.hyperprior.decoder import samples, torch_threads
+from aquatint.codecs.hyperprior.decoder import torch_threads
+from aquatint.codecs.samples import samples
 from aquatint.codecs.turns import Reader
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError

@@ -19,7 +19,9 @@ from aquatint.codecs.extreme.decoder import STATIC, Content, known_labels, synth
 from aquatint.codecs.extreme.model import Model, load
 from aquatint.codecs.extreme.quantiser import LARGEST
 from aquatint.codecs.extreme.regions import Preserve
-from aquatint.codecs.hyperprior.decoder import samples, torch_threads
+from aquatint.codecs.hyperprior.decoder import torch_threads
+from aquatint.codecs.options import Options
+from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target
 from aquatint.codecs.turns import Writer
 from aquatint.errors import UsageError
@@ -45,39 +47,28 @@ def model_hash(model: str | None) -> bytes:
 def encode(
     pixels: np.ndarray,
     target: Target,
+    options: Options,
     *,
-    model: str | None,
-    tune: str | None,
-    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
-    effort: int,
-    threads: int,
-    device: str,
-    seed: int,
-    progress: Callable[[Progress], None] | None,
-    labels: np.ndarray | str | None = None,
-    preserve: Sequence[Preserve] = ("all",),
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; device and seed make no difference.
 
     Effort 1 codes symbols with the frequencies of their channels, as the paper does; any other effort with the context
-    model. `labels` and `preserve` are for models of selective compression, see `aquatint.compress`.
+    model. Labels and what is preserved are for models of selective compression.
     """
-    models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(models.default_of("extreme", model)))
+    models.refuse_tuning(options)
+    loaded = load(models.find(models.default_of("extreme", options.model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
-    most = 2**depth - 1
-    wanted = samples(pixels, depth, grayscale).astype(np.float64) / most
 
     def error(found: _Attempt) -> float:
         decoded = synthesised(loaded, found.content, height, width)
-        return float(np.square(samples(decoded, depth, grayscale) / most - wanted).mean())
+        return squared_error(decoded, pixels, depth, grayscale)
 
-    with torch_threads(threads):
-        reduced, mask = _selection(loaded, pixels, labels, preserve)
+    with torch_threads(options.threads):
+        reduced, mask = _selection(loaded, pixels, options.labels, options.preserve or ("all",))
         symbols = _symbols(loaded, pixels, reduced)
         tried = 0
 
@@ -85,22 +76,23 @@ def encode(
             nonlocal tried
             tried += 1
             content = Content(symbols[:channels] * mask, mask, reduced)
-            found = _coded(loaded, content, static=effort <= _STATIC_EFFORT)
-            if progress is not None:
+            found = _coded(loaded, content, static=options.effort <= _STATIC_EFFORT)
+            if options.progress is not None:
                 seconds = time.perf_counter() - start
                 bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                progress(Progress(tried, len(loaded.architecture.channels), bpp, math.nan, seconds, seconds / tried))
+                options.progress(
+                    Progress(tried, len(loaded.architecture.channels), bpp, math.nan, seconds, seconds / tried)
+                )
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width)
 
-    def psnr() -> float:
-        with torch_threads(threads):
-            mse = error(best)
-        return math.inf if mse == 0 else -10 * math.log10(mse)
+    def measured() -> float:
+        with torch_threads(options.threads):
+            return psnr(error(best))
 
     return best.payload, Report(
-        measure_psnr=psnr,
+        measure_psnr=measured,
         estimated_bits=best.bits,
         multiplications_per_pixel=loaded.multiplications_per_pixel,
         steps=0,

@@ -11,7 +11,7 @@ from aquatint.codecs.extreme.decoder import Content, synthesised
 from aquatint.codecs.extreme.model import Model, load
 from aquatint.codecs.extreme.quantiser import LARGEST
 from aquatint.codecs.extreme.regions import grid
-from aquatint.codecs.hyperprior.decoder import samples
+from aquatint.codecs.samples import samples
 from aquatint.container import MAX_PIXELS, MAX_SIDE
 from aquatint.errors import LimitError, UsageError
 

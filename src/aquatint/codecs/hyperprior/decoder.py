@@ -18,6 +18,7 @@ from aquatint.codecs.hyperprior.model import Model, load
 from aquatint.codecs.hyperprior.network import painted
 from aquatint.codecs.hyperprior.offsets import reconstruct
 from aquatint.codecs.hyperprior.transforms import UNIT, Transform
+from aquatint.codecs.samples import samples
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError
 
@@ -82,15 +83,6 @@ def dequantised(model: Model, level: int, passes: Passes) -> np.ndarray:
         )[0]
     width = model.step(level) * UNIT
     return (residuals.numpy() + passes.means.astype(np.float32) / ONE) * np.float32(width)
-
-
-def samples(pixels: np.ndarray, depth: int, grayscale: bool) -> np.ndarray:
-    """Pixels rounded to the depth, of shape (H, W, 3), or (H, W) if grayscale; what is not a number is 0."""
-    if grayscale:
-        pixels = pixels.mean(2)
-    most = 2**depth - 1
-    whole = np.floor(np.clip(np.nan_to_num(pixels, nan=0.0), 0, 1) * most + 0.5)
-    return whole.astype(np.uint8 if depth == 8 else np.uint16)
 
 
 @contextmanager

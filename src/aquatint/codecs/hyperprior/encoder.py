@@ -17,11 +17,13 @@ from aquatint.codecs import Progress, Report, models
 from aquatint.codecs.hyperprior import tables
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE
 from aquatint.codecs.hyperprior.coding import LARGEST_RESIDUAL, Passes, Quantiser
-from aquatint.codecs.hyperprior.decoder import dequantised, grid, samples, synthesised, torch_threads
+from aquatint.codecs.hyperprior.decoder import dequantised, grid, synthesised, torch_threads
 from aquatint.codecs.hyperprior.integers import ONE
 from aquatint.codecs.hyperprior.model import Model, load
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import UNIT
+from aquatint.codecs.options import Options
+from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
@@ -49,26 +51,19 @@ def model_hash(model: str | None) -> bytes:
 def encode(
     pixels: np.ndarray,
     target: Target,
+    options: Options,
     *,
-    model: str | None,
-    tune: str | None,
-    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
-    effort: int,
-    threads: int,
-    device: str,
-    seed: int,
-    progress: Callable[[Progress], None] | None,
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; effort and seed make no difference."""
-    models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(models.default_of("hyperprior", model)))
+    models.refuse_tuning(options)
+    loaded = load(models.find(models.default_of("hyperprior", options.model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
-    with torch_threads(threads):
-        network = _network(loaded, device)
+    with torch_threads(options.threads):
+        network = _network(loaded, options.device)
         planes = _padded(pixels, next(network.analysis.parameters()).device)
         tried = 0
 
@@ -76,25 +71,21 @@ def encode(
             nonlocal tried
             tried += 1
             found = _coded(loaded, network, planes, grid(height, width), level)
-            if progress is not None:
+            if options.progress is not None:
                 seconds = time.perf_counter() - start
                 bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                progress(Progress(tried, max(tried, 4), bpp, math.nan, seconds, seconds / tried))
+                options.progress(Progress(tried, max(tried, 4), bpp, math.nan, seconds, seconds / tried))
             return found
 
         best = _search(loaded, target, attempt, overhead, height * width)
 
-    def psnr() -> float:
-        with torch_threads(threads):
+    def measured() -> float:
+        with torch_threads(options.threads):
             decoded = synthesised(loaded, best.level, best.latents, height, width)
-        most = 2**depth - 1
-        shown = samples(decoded, depth, grayscale).astype(np.float64) / most
-        wanted = samples(pixels, depth, grayscale).astype(np.float64) / most
-        error = float(((shown - wanted) ** 2).mean())
-        return math.inf if error == 0 else -10 * math.log10(error)
+        return psnr(squared_error(decoded, pixels, depth, grayscale))
 
     return best.payload, Report(
-        measure_psnr=psnr,
+        measure_psnr=measured,
         estimated_bits=best.bits,
         multiplications_per_pixel=loaded.multiplications_per_pixel,
         steps=0,

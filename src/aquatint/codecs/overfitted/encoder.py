@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aquatint import native
-from aquatint.codecs import Progress, Report
+from aquatint.codecs import Report
+from aquatint.codecs.options import Options
 from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
@@ -25,6 +26,7 @@ from aquatint.codecs.overfitted.rate_model import (
     lagrangian_for,
 )
 from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
+from aquatint.codecs.samples import psnr
 from aquatint.codecs.target import Target
 from aquatint.errors import UsageError
 
@@ -120,44 +122,38 @@ def quantise(
 def encode(
     pixels: np.ndarray,
     target: Target,
+    options: Options,
     *,
-    model: str | None,
-    tune: str | None,
-    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
-    effort: int,
-    threads: int,
-    device: str,
-    seed: int,
-    progress: Callable[[Progress], None] | None,
 ) -> tuple[bytes, Report]:
     """Encodes a picture, see `aquatint.codecs.Codec.encode`."""
     height, width, _ = pixels.shape
-    objective = objective_called(tune or "psnr", sigma_map)
+    objective = objective_called(options.tune or "psnr", options.sigma_map)
     energies = block_energies(pixels)
     aim = aim_of(target, height * width, overhead, energies)
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
-    architecture = presets.architecture(effort, height, width, expected_bits)
+    architecture = presets.architecture(options.effort, height, width, expected_bits)
     planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
     distortion = None
     if objective is not None:
         architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
-        distortion = objective.distortion(planes, sigma_map, device=device, threads=threads)
-    engine = create_engine(planes, architecture, device=device, threads=threads)
-    reporter = Reporter(progress, presets.steps(effort), height * width)
-    job = Job(planes, engine, architecture, presets.steps(effort), seed, reporter, distortion)
+        distortion = objective.distortion(planes, options.sigma_map, device=options.device, threads=options.threads)
+    engine = create_engine(planes, architecture, device=options.device, threads=options.threads)
+    steps = presets.steps(options.effort)
+    reporter = Reporter(options.progress, steps, height * width)
+    job = Job(planes, engine, architecture, steps, options.seed, reporter, distortion)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
         least = overhead + min(len(trial.payload) for trial in trials)
         raise UsageError(f"{target.size} bytes are too few for this picture: the smallest file found has {least}")
-    decoded = native.decode(best.payload, height, width, depth, grayscale, threads).astype(np.float32) / (2**depth - 1)
+    decoded = native.decode(best.payload, height, width, depth, grayscale, options.threads)
+    decoded = decoded.astype(np.float32) / (2**depth - 1)
     error = float(np.mean(np.square(decoded - (pixels[..., 0] if grayscale else pixels)), dtype=np.float64))
-    psnr = 10 * math.log10(1 / error) if error else math.inf
     return best.payload, Report(
-        measure_psnr=lambda: psnr,  # known already: nothing next to the time of a fit
+        measure_psnr=lambda: psnr(error),  # known already: nothing next to the time of a fit
         estimated_bits=best.estimated_bits,
         multiplications_per_pixel=architecture.multiplications_per_pixel,
         steps=reporter.done,

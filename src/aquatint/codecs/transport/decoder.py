@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from aquatint.codecs import models
-from aquatint.codecs.hyperprior.decoder import grid, samples, torch_threads
+from aquatint.codecs.hyperprior.decoder import grid, torch_threads
+from aquatint.codecs.samples import samples
 from aquatint.codecs.transport.coding import Reader, sum_of_codes, unpacked, visit
 from aquatint.codecs.transport.model import Model, load
 from aquatint.codecs.turns import Reader as TurnReader

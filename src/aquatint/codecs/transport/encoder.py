@@ -12,7 +12,9 @@ import torch
 from torch.nn import functional
 
 from aquatint.codecs import Progress, Report, models
-from aquatint.codecs.hyperprior.decoder import samples, torch_threads
+from aquatint.codecs.hyperprior.decoder import torch_threads
+from aquatint.codecs.options import Options
+from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target
 from aquatint.codecs.transport.architecture import LATENT_STRIDE
 from aquatint.codecs.transport.coding import Chooser, nearest, packed, sum_of_codes, visit
@@ -43,59 +45,49 @@ def model_hash(model: str | None) -> bytes:
 def encode(
     pixels: np.ndarray,
     target: Target,
+    options: Options,
     *,
-    model: str | None,
-    tune: str | None,
-    sigma_map: np.ndarray | str | None,
     depth: int,
     grayscale: bool,
     overhead: int,
-    effort: int,
-    threads: int,
-    device: str,
-    seed: int,
-    progress: Callable[[Progress], None] | None,
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; device and seed make no difference.
 
     Effort 1 writes indices of fixed length, which survive damage and need no context model; any other effort chooses
     indices by rate and distortion, and codes them with the context model.
     """
-    models.refuse_tuning(tune, sigma_map)
-    loaded = load(models.find(models.default_of("transport", model)))
+    models.refuse_tuning(options)
+    loaded = load(models.find(models.default_of("transport", options.model)))
     height, width = pixels.shape[:2]
     start = time.perf_counter()
-    most = 2**depth - 1
-    wanted = samples(pixels, depth, grayscale).astype(np.float64) / most
 
     def error(found: _Attempt) -> float:
         decoded = synthesised(loaded, sum_of_codes(loaded, found.indices), height, width)
-        return float(np.square(samples(decoded, depth, grayscale) / most - wanted).mean())
+        return squared_error(decoded, pixels, depth, grayscale)
 
-    with torch_threads(threads):
+    with torch_threads(options.threads):
         latents = _latents(loaded, pixels)
         tried = 0
 
         def attempt(stages: int, multiplier: float) -> _Attempt:
             nonlocal tried
             tried += 1
-            fixed = effort <= _FIXED_EFFORT
+            fixed = options.effort <= _FIXED_EFFORT
             found = (_fixed if fixed else _coded)(loaded, latents, stages, multiplier)
-            if progress is not None:
+            if options.progress is not None:
                 seconds = time.perf_counter() - start
                 bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                progress(Progress(tried, max(tried, _BISECTIONS), bpp, math.nan, seconds, seconds / tried))
+                options.progress(Progress(tried, max(tried, _BISECTIONS), bpp, math.nan, seconds, seconds / tried))
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width)
 
-    def psnr() -> float:
-        with torch_threads(threads):
-            mse = error(best)
-        return math.inf if mse == 0 else -10 * math.log10(mse)
+    def measured() -> float:
+        with torch_threads(options.threads):
+            return psnr(error(best))
 
     return best.payload, Report(
-        measure_psnr=psnr,
+        measure_psnr=measured,
         estimated_bits=best.bits,
         multiplications_per_pixel=loaded.multiplications_per_pixel,
         steps=0,

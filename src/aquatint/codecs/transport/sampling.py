@@ -13,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from aquatint.codecs import models
-from aquatint.codecs.hyperprior.decoder import grid, samples
+from aquatint.codecs.hyperprior.decoder import grid
+from aquatint.codecs.samples import samples
 from aquatint.codecs.transport.decoder import synthesised
 from aquatint.codecs.transport.model import Model, load
 from aquatint.container import MAX_PIXELS
