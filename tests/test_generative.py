@@ -18,14 +18,14 @@ from hyperprior_models import FAMILY, LARGEST_LAMBDA, trained  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import aquatint  # noqa: E402
-from aquatint import cli, container  # noqa: E402
+from aquatint import cli, container, native  # noqa: E402
 from aquatint.codecs import models  # noqa: E402
 from aquatint.codecs.hyperprior import decoder, generators  # noqa: E402
 from aquatint.codecs.hyperprior.architecture import ARCHITECTURES  # noqa: E402
 from aquatint.codecs.hyperprior.model import load  # noqa: E402
 from aquatint.codecs.hyperprior.network import RANGE  # noqa: E402
 from aquatint.codecs.hyperprior.thawed import FrozenEncoder  # noqa: E402
-from aquatint.codecs.hyperprior.transforms import synthesis  # noqa: E402
+from aquatint.codecs.hyperprior.transforms import hears_noise, synthesis  # noqa: E402
 from aquatint.codecs.models import ModelFile  # noqa: E402
 from aquatint.errors import (  # noqa: E402
     DependencyError,
@@ -471,6 +471,54 @@ def test_what_is_no_generator_is_refused(installed: Path, photo: np.ndarray) -> 
     overfitted = aquatint.encode(photo[:32, :32], quality=20, effort=1)
     with pytest.raises(UsageError, match="overfitted have no generators"):
         aquatint.decode(overfitted, generator="illm")
+
+
+def test_common_randomness_is_the_formats(installed: Path, photo: np.ndarray) -> None:
+    """The channels of a place are the samples of its square in the one field that FORMAT.md describes."""
+    _generator("one", installed, noise=2)
+    model = load(models.find("one"))
+    network = generators.synthesis_for(model, "illm", 1)
+    heard: list[torch.Tensor] = []
+    network.stages[-2].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+    latents = torch.zeros(2, model.architecture.latents, 3, 5)
+    rate = model.network.rate(torch.ones(2))
+    with torch.inference_mode():
+        network(latents, rate)
+    rows, columns = heard[0].shape[2:]
+    field = native.noise(0, 2 * rows, 2 * columns)
+    for batch, channel, y, x in ((0, 0, 0, 0), (1, 1, 2, 3), (1, 2, rows - 1, 1), (0, 3, 1, columns - 1)):
+        wanted = 32 * field[2 * y + channel // 2, 2 * x + channel % 2]
+        assert float(heard[0][batch, channel - 4, y, x]) == wanted
+    assert float(heard[0][:, -4:].std()) == pytest.approx(np.sqrt(4 / 3), rel=0.1)
+
+
+def test_realism_raises_common_randomness_from_nothing(installed: Path) -> None:
+    _generator("one", installed, noise=2)
+    model = load(models.find("one"))
+    own, whole = model.network.synthesis, generators.synthesis_for(model, "illm", 1)
+    mixed = generators.synthesis_for(model, "illm", 0.25).state_dict()
+    key = next(key for key in mixed if hears_noise(key, whole))
+    inputs = len(own.state_dict()[key])
+    assert torch.allclose(mixed[key][inputs:], 0.25 * whole.state_dict()[key][inputs:], atol=1e-6)
+    assert torch.allclose(
+        mixed[key][:inputs], torch.lerp(own.state_dict()[key].float(), whole.state_dict()[key][:inputs], 0.25)
+    )
+
+
+def test_training_hears_other_noise_at_every_step(installed: Path, photographs: list[Photograph]) -> None:
+    task = GenerativeTask(replace(PATCHES, noise=2, batch=2), CPU)
+    assert task.describe()["name"] == "hific-noise"
+    own = task.encoder.network.synthesis.state_dict()
+    for key, value in task.network.state_dict().items():
+        assert torch.equal(value[: len(own[key])], own[key]), key
+    crops, _ = loop._split(photographs, task.recipe)
+    heard: list[torch.Tensor] = []
+    task.network.stages[-2].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0][:, -4:]))
+    for batch in batches(crops, 0, 2):
+        task.backward("generator", batch, Processes())
+        task.backward("discriminator", batch, Processes())
+    assert not torch.equal(heard[0], heard[1])
+    assert not torch.equal(heard[0][0], heard[0][1])
 
 
 def test_a_generator_of_another_structure_has_no_realism_between(installed: Path, photo: np.ndarray) -> None:

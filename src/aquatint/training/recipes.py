@@ -144,6 +144,8 @@ class Generative(Recipe):
     """Channels of HiFiC's generator at stride 1, 60 in the paper; 0 for the structure of the model's own synthesis."""
     blocks: int = 5
     """Residual blocks of that generator; 9 in the paper."""
+    noise: int = 0
+    """Common randomness: so many samples in each direction for each place of the generator's last stage but one."""
     mse: float = 150
     """Weight of the mean squared error of samples in [0, 1]; 152 for HiFiC."""
     lpips: Literal["alex", "squeeze", "vgg"] = "squeeze"

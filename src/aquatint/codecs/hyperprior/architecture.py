@@ -54,6 +54,8 @@ class Architecture:
         hyper_step: the hyper-latents have a learned quantisation step that follows that of the latents.
         offset: decoded residuals move towards their bin's centroid: "none", "mlp" or "centroid" (see `offsets`).
         blocks: residual blocks of a "hific" synthesis, else 0.
+        noise: common randomness for the last stage but one of the synthesis, so many samples in each direction for each
+            place of its input; 0 for none.
 
     Raises:
         UsageError: the parts do not fit together.
@@ -70,6 +72,7 @@ class Architecture:
     hyper_step: bool = False
     offset: str = "none"
     blocks: int = 0
+    noise: int = 0
 
     def __post_init__(self) -> None:
         def check(valid: bool, message: str) -> None:
@@ -98,12 +101,13 @@ class Architecture:
             check(all(group > 0 for group in self.groups), f"groups {self.groups} must be positive")
         else:
             check(not self.groups, f"an entropy model of kind {self.entropy} has no groups, not {self.groups}")
+        check(0 <= self.noise <= 8, f"noise must be from 0 to 8 samples, not {self.noise}")
         check(1 <= self.max_step <= 64, f"max_step must be from 1 to 64, not {self.max_step}")
         check(self.offset in ("none", "mlp", "centroid"), f"offset {self.offset!r} is not none, mlp or centroid")
 
     def to_json(self) -> dict[str, object]:
-        """The attributes as values that JSON has; `blocks` only where there are any, as older files have it."""
-        return {name: value for name, value in asdict(self).items() if name != "blocks" or value}
+        """The attributes as values that JSON has; `blocks` and `noise` only where there are any, as older files do."""
+        return {name: value for name, value in asdict(self).items() if name not in ("blocks", "noise") or value}
 
     @classmethod
     def from_json(cls, values: object) -> Architecture:

@@ -7,6 +7,7 @@ no other model's files can be decoded with it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 from aquatint.codecs import models
 from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import Model
-from aquatint.codecs.hyperprior.transforms import Transform, synthesis
+from aquatint.codecs.hyperprior.transforms import Transform, hears_noise, synthesis
 from aquatint.codecs.models import ModelFile
 from aquatint.errors import AquatintError, DependencyError, ModelError, ModelMismatchError, UsageError
 
@@ -137,7 +138,7 @@ def synthesis_for(model: Model, name: str, realism: float) -> Transform:
         return _built(generator.architecture, generator.weights)
     if realism == 0:
         return model.network.synthesis
-    own = model.network.synthesis.state_dict()
+    own = deaf(model.network.synthesis.state_dict(), _built(generator.architecture, generator.weights))
     if {key: value.shape for key, value in own.items()} != {key: v.shape for key, v in generator.weights.items()}:
         raise UsageError(
             f"realism must be 0 or 1 with the generator {name}, not {realism}: there is nothing between syntheses of "
@@ -145,6 +146,16 @@ def synthesis_for(model: Model, name: str, realism: float) -> Transform:
         )
     mixed = {key: torch.lerp(value.float(), generator.weights[key], realism) for key, value in own.items()}
     return _built(generator.architecture, mixed)
+
+
+def deaf(weights: Mapping[str, Tensor], network: Transform) -> dict[str, Tensor]:
+    """Weights of a synthesis without common randomness as those of one that has it and makes nothing of it."""
+    padded = dict(weights)
+    for key, value in network.state_dict().items():
+        if hears_noise(key, network) and key in padded:
+            more = len(value) - len(padded[key])
+            padded[key] = torch.cat([padded[key], padded[key].new_zeros(max(more, 0), *padded[key].shape[1:])])
+    return padded
 
 
 def _built(architecture: Architecture, weights: dict[str, Tensor]) -> Transform:

@@ -167,6 +167,6 @@ class Network(nn.Module):
         return self.hyper_synthesis(hyper)[:, :, : size[0], : size[1]]
 
 
-def painted(synthesis: nn.Module, latents: Tensor, rate: Tensor | None) -> Tensor:
-    """Pixels (B, 3, 16 h, 16 w) that a synthesis makes of decoded latents (B, M, h, w)."""
-    return synthesis(latents / RANGE, rate) + 0.5
+def painted(synthesis: nn.Module, latents: Tensor, rate: Tensor | None, *, seed: int | None = None) -> Tensor:
+    """Pixels (B, 3, 16 h, 16 w) that a synthesis makes of decoded latents (B, M, h, w); see `Transform.forward`."""
+    return synthesis(latents / RANGE, rate, seed=seed) + 0.5

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aquatint import native
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE, Architecture
 from aquatint.codecs.hyperprior.layers import GDN, Bottleneck, ChannelNorm, RateGain
 
@@ -38,22 +39,29 @@ class Transform(nn.Module):
         stages: modules that are applied in order.
         gains: for each stage the channels of its output, or 0 for no gains.
         linear: if not None, a linear map whose result of the first stage's output is added to that of the last stage.
+        noise: see `Architecture`; the last stage but one has so many times as many more inputs.
     """
 
-    def __init__(self, stages: list[nn.Module], gains: list[int], linear: nn.Module | None = None) -> None:
+    def __init__(
+        self, stages: list[nn.Module], gains: list[int], linear: nn.Module | None = None, noise: int = 0
+    ) -> None:
         super().__init__()
+        self.noise = noise
         self.stages = nn.ModuleList(stages)
         self.gains = nn.ModuleList([RateGain(channels) if channels else nn.Identity() for channels in gains])
         self.linear = linear
 
-    def forward(self, x: Tensor, rate: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rate: Tensor | None, *, seed: int | None = None) -> Tensor:
         """Applies the stages to x of shape (B, C, H, W); rate is None, or `rate_features`.
 
+        Noise is the one that all decoders have, unless a seed is given: whoever trains on that learns it by heart.
         Under autocast the linear map, or else the last stage, is in full precision: there the numbers are large.
         """
         (stage, gain), *others, (last_stage, last_gain) = zip(self.stages, self.gains, strict=True)
         x = first = _with_gain(stage(x), gain, rate)
-        for stage, gain in others:
+        for k, (stage, gain) in enumerate(others, 1):
+            if self.noise and k == len(others):
+                x = torch.cat([x, randomness(x, self.noise, seed)], 1)
             x = _with_gain(stage(x), gain, rate)
         if self.linear is not None:
             x = last_stage(x).float()
@@ -80,6 +88,17 @@ class PixelSynthesis(nn.ConvTranspose2d):
         assert self.bias is not None
         places = functional.conv2d(input, kernels, self.bias.repeat_interleave(4), padding=1)
         return functional.pixel_shuffle(places, 2)
+
+
+def randomness(x: Tensor, side: int, seed: int | None) -> Tensor:
+    """Noise of variance 4/3, `side`^2 channels for x of shape (B, C, H, W): common (FORMAT.md, 3.4), or of a seed."""
+    height, width = side * x.shape[2], side * x.shape[3]
+    if seed is None:
+        field = torch.from_numpy(32 * native.noise(0, height, width)).expand(len(x), 1, -1, -1)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        field = torch.randn(len(x), 1, height, width, generator=generator) * math.sqrt(4 / 3)
+    return functional.pixel_unshuffle(field, side).to(x)
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -134,18 +153,19 @@ def analysis(architecture: Architecture) -> Transform:
 
 def synthesis(architecture: Architecture) -> Transform:
     """From latents of shape (B, M, h, w) to pixels (B, 3, 16 h, 16 w), centred on 0."""
-    latents = architecture.latents
+    latents, heard = architecture.latents, architecture.noise**2
     linear = None
     stages: list[nn.Module]
     if architecture.transform == "gdn":
         (n,) = architecture.channels
         widths = [n, n, n, 0]
-        stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n)]
+        stages = [nn.Sequential(_up(inputs, n), GDN(n, inverse=True)) for inputs in (latents, n, n + heard)]
         stages.append(PixelSynthesis(n, 3, 5, stride=2, padding=2, output_padding=1))
     elif architecture.transform == "hific":
         rising = _doubling(architecture)[::-1]
         stages = [_Trunk(latents, rising[0], architecture.blocks)]
-        stages += [_doubled(inputs, outputs) for inputs, outputs in pairwise(rising)]
+        stages += [_doubled(inputs, outputs) for inputs, outputs in pairwise(rising[:-1])]
+        stages.append(_doubled(rising[-2] + heard, rising[-1]))
         stages.append(nn.Conv2d(rising[-1], 3, 7, padding=3))
         widths = [*rising, 0]
     else:
@@ -160,13 +180,20 @@ def synthesis(architecture: Architecture) -> Transform:
                 Bottleneck(middle),
                 Bottleneck(middle),
             ),
-            nn.Sequential(nn.ConvTranspose2d(middle, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)),
+            nn.Sequential(
+                nn.ConvTranspose2d(middle + heard, fine, 4, stride=2, padding=1), Bottleneck(fine), Bottleneck(fine)
+            ),
             nn.Sequential(_zeroed(nn.Conv2d(fine, 48, 3, padding=1)), nn.PixelShuffle(4)),
         ]
         linear = BlockSynthesis(latents, 3, LATENT_STRIDE, stride=LATENT_STRIDE, bias=False)
         linear.weight.data.copy_(_cosine_basis(latents) / _BASIS_GAIN)
         linear.requires_grad_(False)
-    return Transform(stages, [width * architecture.conditioned for width in widths], linear)
+    return Transform(stages, [width * architecture.conditioned for width in widths], linear, architecture.noise)
+
+
+def hears_noise(key: str, network: Transform) -> bool:
+    """Whether the tensor of that name weighs common randomness, behind its other inputs in dimension 0."""
+    return bool(network.noise) and key == f"stages.{len(network.stages) - 2}.0.weight"
 
 
 def hyper_analysis(architecture: Architecture) -> nn.Sequential:

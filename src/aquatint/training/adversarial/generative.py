@@ -14,7 +14,7 @@ from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import load
 from aquatint.codecs.hyperprior.network import RANGE, painted
 from aquatint.codecs.hyperprior.thawed import FrozenEncoder
-from aquatint.codecs.hyperprior.transforms import synthesis
+from aquatint.codecs.hyperprior.transforms import Transform, synthesis
 from aquatint.errors import ModelError, UsageError
 from aquatint.perception.lpips import create_lpips
 from aquatint.training import checkpoint
@@ -68,8 +68,8 @@ class GenerativeTask:
         self.network = synthesis(self.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if base is not None:
             self.network.load_state_dict(_weights(base, self.describe()))
-        elif self.architecture == model.architecture:
-            self.network.load_state_dict(model.network.synthesis.state_dict())
+        elif replace(self.architecture, noise=0) == model.architecture:
+            self._start_from(model.network.synthesis)
         self.phases: Mapping[str, nn.Module] = {"generator": self.network}
         self.discriminator: Discriminator | None = None
         self.labeler = None
@@ -90,10 +90,16 @@ class GenerativeTask:
             return PatchGAN(latents, width=width)
         return LabelUNet(latents, len(self.labeler.quantiser.codes), width=width)
 
+    def _start_from(self, own: Transform) -> None:
+        """Copies the model's own synthesis; what is made of common randomness at first is left to chance."""
+        made = self.network.state_dict()
+        for key, value in own.state_dict().items():
+            made[key][: len(value)].copy_(value)
+
     def describe(self) -> dict[str, object]:
         return {
             "kind": "generator",
-            "name": NAMES[self.recipe.discriminator],
+            "name": NAMES[self.recipe.discriminator] + ("-noise" if self.recipe.noise else ""),
             "encoder": self.model_hash.hex(),
             "architecture": self.architecture.to_json(),
         }
@@ -109,7 +115,8 @@ class GenerativeTask:
         every = slice(None)
         # Places of rates rise along the batch: halves of it would have different rates.
         painted_ones, real_ones = (every, every) if self._paired else (slice(0, None, 2), slice(1, None, 2))
-        pixels = painted(self.network, latents[painted_ones], None if rate is None else rate[painted_ones])
+        given = None if rate is None else rate[painted_ones]
+        pixels = painted(self.network, latents[painted_ones], given, seed=int(batch.seeds[0]))
         fake = pixels.detach().float().requires_grad_()
         originals = batch.pixels[painted_ones]
         distortion, metrics = self._distortion(fake, originals)
@@ -187,8 +194,8 @@ class GenerativeTask:
 def _architecture(recipe: Generative, model: Architecture) -> Architecture:
     """What the generator is the synthesis of."""
     if not recipe.width:
-        return model
-    return replace(model, transform="hific", channels=(recipe.width,), blocks=recipe.blocks)
+        return replace(model, noise=recipe.noise)
+    return replace(model, transform="hific", channels=(recipe.width,), blocks=recipe.blocks, noise=recipe.noise)
 
 
 def _check(recipe: Generative, discriminator: Discriminator | None) -> None:
