@@ -67,7 +67,7 @@ def test_symbols_at_random_are_pictures_of_their_seeds() -> None:
         ((0, 9), {}, UsageError, "1 to 65535 rows and columns, not 0 and 9"),
         ((9, 9), {"count": 257}, UsageError, "there may be 1 to 256 pictures, not 257"),
         ((65535, 65535), {}, LimitError, "exceed the limit"),
-        (None, {"codes": "small"}, ModelError, "it is not a sampler file"),
+        (None, {"codes": "small"}, ModelError, "it is not a sampler"),
         (None, {"model": "selective"}, UsageError, "this one needs labels"),
     ],
 )

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aquatint.errors import (
+    AquatintError,
     CorruptStreamError,
     DependencyError,
     MissingModelError,
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
 
 PACKAGED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
+CODECS = ("hyperprior", "extreme", "transport")  # that have models
 DEFAULTS = {"hyperprior": "compact"}  # what a codec uses if nobody names a model
+_NEEDS = "trained models need safetensors: pip install 'aquatint[torch]'"
+
+Assembled = TypeVar("Assembled", covariant=True)
+
+
+class Assemble(Protocol[Assembled]):
+    """Makes something usable of a weights file."""
+
+    def __call__(self, about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes, /) -> Assembled: ...
 
 
 @dataclass(frozen=True)
@@ -206,23 +217,40 @@ def refuse_tuning(options: Options) -> None:
         raise UsageError("a trained model has been tuned already: tune and sigma_map are for the overfitted codec")
 
 
-def read_weights(path: str, kind: str, form: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-    """What a weights file says about itself, and its tensors.
+def assembled(file: ModelFile, kind: str, form: int, assemble: Assemble[Assembled]) -> Assembled:
+    """What a weights file holds, ready for use; the last few are kept.
 
     Arguments:
-        path: of the file.
-        kind, form: what the file must be, and its format.
+        file: the file.
+        kind, form: what it must be, and its format.
+        assemble: makes it of what the file says about itself, its tensors and its hash. Whatever it raises of the
+            package's and of common errors means that the file cannot be used.
 
     Raises:
-        ModelError: it is of another kind or format, or damaged.
+        ModelError: the file is of another kind or format, damaged, or not whole.
         DependencyError: safetensors is not installed.
-        OSError: it cannot be read.
     """
+    return _assembled(str(file.path), file.hash, kind, form, assemble)
+
+
+@lru_cache(maxsize=8)
+def _assembled(path: str, hash_: bytes, kind: str, form: int, assemble: Assemble[Any]) -> Any:
+    try:
+        about, tensors = _read(path, kind, form)
+        return assemble(about, tensors, hash_)
+    except DependencyError:
+        raise
+    except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        raise ModelError(f"the {'model' if kind in CODECS else kind} {path} cannot be used: {error}") from None
+
+
+def _read(path: str, kind: str, form: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a weights file says about itself, and its tensors."""
     try:
         from safetensors import SafetensorError, safe_open
         from safetensors.numpy import load
     except ModuleNotFoundError:
-        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
+        raise DependencyError(_NEEDS) from None
     try:
         tensors = load(Path(path).read_bytes())
         with safe_open(path, "numpy") as opened:
@@ -230,7 +258,7 @@ def read_weights(path: str, kind: str, form: int) -> tuple[dict[str, object], di
     except (SafetensorError, ValueError) as error:
         raise ModelError(f"it is damaged: {error}") from None
     if not isinstance(about, dict) or about.get("kind") != kind:
-        raise ModelError(f"it is not a {kind} file")
+        raise ModelError(f"it is not a model of the {kind} codec" if kind in CODECS else f"it is not a {kind}")
     if about.get("format") != form:
         raise ModelError(f"it has format {about.get('format')}; this program reads {form}")
     return about, tensors
@@ -246,7 +274,7 @@ def kind(file: ModelFile) -> str:
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError:
-        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
+        raise DependencyError(_NEEDS) from None
     try:
         with safe_open(str(file.path), "numpy") as opened:
             about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))

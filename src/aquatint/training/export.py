@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import features
 from safetensors.numpy import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from aquatint import api, image
 from aquatint.codecs.extreme import model as extreme
@@ -28,7 +28,7 @@ from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import Transform, synthesis
-from aquatint.codecs.models import SUFFIX, ModelFile
+from aquatint.codecs.models import CODECS, SUFFIX, ModelFile
 from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.codecs.transport import model as transport
@@ -68,43 +68,20 @@ def export(
         raise UsageError(f"a model's file ends in {SUFFIX}, not {target.suffix!r}")
     state = checkpoint.load(source)
     kind = state["task"].get("kind")
-    if kind == "generator":
-        if pictures:
-            raise UsageError("a generator has no rates of its own to measure: they are those of its model")
-        return _export_generator(source, state, target, licence=licence, data=data)
-    if kind == "sampler":
-        if pictures:
-            raise UsageError("a sampler has no rates to measure")
-        return _export_sampler(source, state, target, licence=licence, data=data)
-    if kind not in ("extreme", "hyperprior", "transport"):
+    if kind not in _READERS:
         raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
+    if pictures and kind not in CODECS:
+        raise UsageError(f"a {kind} has no rates of its own to measure: they are those of its model")
     try:
-        architecture: Architecture | Extreme | Transport
-        network: Network | ExtremeNetwork | TransportNetwork
-        if kind == "extreme":
-            architecture = Extreme.from_json(state["task"]["architecture"])
-            network = ExtremeNetwork(architecture)
-            network.load_state_dict(state["mean"])
-            content = extreme_weights(network.eval())
-        elif kind == "transport":
-            architecture = Transport.from_json(state["task"]["architecture"])
-            network = TransportNetwork(architecture)
-            # The step of training is of no use in a model.
-            network.load_state_dict({name: value for name, value in state["mean"].items() if name != "step"})
-            content = transport_weights(network.eval())
-        else:
-            architecture = Architecture.from_json(state["task"]["architecture"])
-            network = Network(architecture)
-            network.load_state_dict(state["mean"])
-            content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
-    except (KeyError, RuntimeError, UsageError) as error:
-        raise ModelError(f"{source} is not of a network that this version has: {str(error)[:200]}") from None
+        network, content, about = _READERS[kind](state)
+    except (KeyError, TypeError, RuntimeError, UsageError) as error:
+        noun = "network" if kind in CODECS else kind
+        raise ModelError(f"{source} is not of a {noun} that this version has: {str(error)[:200]}") from None
     card: dict[str, object] = {
         "name": target.stem,
-        "codec": kind,
+        **about,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "architecture": architecture.to_json(),
         "recipe": state["recipe"],
         "steps": state["step"],
         "data": data,
@@ -119,57 +96,58 @@ def export(
     return model
 
 
-def _export_generator(source: Path, state: Mapping[str, Any], target: Path, *, licence: str, data: str) -> ModelFile:
+# What a checkpoint holds: the trained network, the bytes of its file, and what its card says about it.
+_Export = tuple[nn.Module, bytes, Mapping[str, object]]
+
+
+def _hyperprior(state: Mapping[str, Any]) -> _Export:
+    network = Network(Architecture.from_json(state["task"]["architecture"]))
+    network.load_state_dict(state["mean"])
+    content = weights(network.eval(), float(state["recipe"]["largest_lambda"]))
+    return network, content, {"codec": "hyperprior", "architecture": network.architecture.to_json()}
+
+
+def _transport(state: Mapping[str, Any]) -> _Export:
+    network = TransportNetwork(Transport.from_json(state["task"]["architecture"]))
+    # The step of training is of no use in a model.
+    network.load_state_dict({name: value for name, value in state["mean"].items() if name != "step"})
+    about = {"codec": "transport", "architecture": network.architecture.to_json()}
+    return network, transport_weights(network.eval()), about
+
+
+def _extreme(state: Mapping[str, Any]) -> _Export:
+    network = ExtremeNetwork(Extreme.from_json(state["task"]["architecture"]))
+    network.load_state_dict(state["mean"])
+    about = {"codec": "extreme", "architecture": network.architecture.to_json()}
+    return network, extreme_weights(network.eval()), about
+
+
+def _generator(state: Mapping[str, Any]) -> _Export:
     task = state["task"]
-    try:
-        architecture = Architecture.from_json(task["architecture"])
-        network = synthesis(architecture)
-        network.load_state_dict(state["mean"])
-    except (KeyError, RuntimeError, UsageError) as error:
-        raise ModelError(f"{source} is not of a generator that this version has: {str(error)[:200]}") from None
+    architecture = Architecture.from_json(task["architecture"])
+    network = synthesis(architecture)
+    network.load_state_dict(state["mean"])
     content = generator_weights(network.eval(), task["name"], bytes.fromhex(task["encoder"]), architecture)
-    card = {
-        "name": target.stem,
-        "codec": "hyperprior",
-        "generator": task["name"],
-        "encoder": task["encoder"],
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "architecture": architecture.to_json(),
-        "recipe": state["recipe"],
-        "steps": state["step"],
-        "data": data,
-        "licence": licence,
-    }
-    _write(target, content)
-    _write(target.with_suffix(".json"), _as_json(card))
-    return ModelFile(target)
+    about = {"codec": "hyperprior", "generator": task["name"], "encoder": task["encoder"]}
+    return network, content, about | {"architecture": architecture.to_json()}
 
 
-def _export_sampler(source: Path, state: Mapping[str, Any], target: Path, *, licence: str, data: str) -> ModelFile:
+def _sampler(state: Mapping[str, Any]) -> _Export:
     task = state["task"]
-    try:
-        network = Sampler(Shape(**task["shape"]))
-        network.load_state_dict(state["mean"])
-    except (KeyError, TypeError, RuntimeError, UsageError) as error:
-        raise ModelError(f"{source} is not of a sampler that this version has: {str(error)[:200]}") from None
+    network = Sampler(Shape(**task["shape"]))
+    network.load_state_dict(state["mean"])
     about = {"kind": "sampler", "format": sampler.FORMAT, "encoder": task["encoder"], "shape": task["shape"]}
     content = _file(about, {name: _half(value) for name, value in network.state_dict().items()})
-    card = {
-        "name": target.stem,
-        "codec": "extreme",
-        "sampler": task["shape"],
-        "encoder": task["encoder"],
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "recipe": state["recipe"],
-        "steps": state["step"],
-        "data": data,
-        "licence": licence,
-    }
-    _write(target, content)
-    _write(target.with_suffix(".json"), _as_json(card))
-    return ModelFile(target)
+    return network, content, {"codec": "extreme", "sampler": task["shape"], "encoder": task["encoder"]}
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], _Export]] = {
+    "hyperprior": _hyperprior,
+    "transport": _transport,
+    "extreme": _extreme,
+    "generator": _generator,
+    "sampler": _sampler,
+}
 
 
 def generator_weights(network: Transform, name: str, encoder: bytes, architecture: Architecture) -> bytes:
@@ -188,8 +166,7 @@ def generator_weights(network: Transform, name: str, encoder: bytes, architectur
         "encoder": encoder.hex(),
         "architecture": architecture.to_json(),
     }
-    tensors = {key: np.ascontiguousarray(value) for key, value in sorted(generators.tensors(network).items())}
-    return save(tensors, {"aquatint": json.dumps(about, sort_keys=True)})
+    return _file(about, generators.tensors(network))
 
 
 def weights(network: Network, largest_lambda: float) -> bytes:

@@ -6,8 +6,10 @@ The layout of the file is in docs/FORMAT.md, section 5.1.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +20,8 @@ from aquatint.codecs.extreme.architecture import Extreme
 from aquatint.codecs.extreme.context import NODES, Context, static_odds
 from aquatint.codecs.extreme.network import Network
 from aquatint.codecs.hyperprior.integers import IntegerNetwork, fixed, quantised
-from aquatint.codecs.models import ModelFile, read_weights, tensors_under
-from aquatint.errors import AquatintError, DependencyError, ModelError
+from aquatint.codecs.models import ModelFile, assembled, tensors_under
+from aquatint.errors import ModelError
 
 FORMAT = 1
 _LEAST_FREQUENCY = 1e-4  # of a level in the static code: what was never seen must be possible
@@ -56,21 +58,11 @@ def load(file: ModelFile) -> Model:
         ModelError: it is not a model of this codec, of a later format, or not whole.
         DependencyError: safetensors is not installed.
     """
-    return _loaded(str(file.path), file.hash)
+    return assembled(file, "extreme", FORMAT, _assemble)
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: str, hash_: bytes) -> Model:
-    try:
-        about, tensors = read_weights(path, "extreme", FORMAT)
-        return _assemble(Extreme.from_json(about["architecture"]), tensors, hash_)
-    except DependencyError:
-        raise
-    except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the model {path} cannot be used: {error}") from None
-
-
-def _assemble(architecture: Extreme, tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+def _assemble(about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+    architecture = Extreme.from_json(about["architecture"])
     with torch.device("meta"):
         network = Network(architecture)
     for name, part in _float_parts(network).items():

@@ -6,9 +6,10 @@ place. Whatever it gives is brought to the nearest levels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aquatint.codecs.extreme.quantiser import LARGEST
-from aquatint.codecs.models import ModelFile, read_weights
-from aquatint.errors import AquatintError, DependencyError, ModelError, UsageError
+from aquatint.codecs.models import ModelFile, assembled
+from aquatint.errors import ModelError, UsageError
 
 FORMAT = 1
 NOISE = 128  # dimensions
@@ -134,23 +135,15 @@ def load(file: ModelFile, model_hash: bytes) -> Sampler:
         ModelError: the file is no sampler, of a later format, not whole, or belongs to another model.
         DependencyError: safetensors is not installed.
     """
-    sampler, owner = _loaded(str(file.path), file.hash)
+    sampler, owner = assembled(file, "sampler", FORMAT, _assemble)
     if owner != model_hash.hex():
         raise ModelError(f"the sampler {file.name} belongs to the model {owner}, not to {model_hash.hex()}")
     return sampler
 
 
-@lru_cache(maxsize=2)
-def _loaded(path: str, hash_: bytes) -> tuple[Sampler, object]:
-    try:
-        about, tensors = read_weights(path, "sampler", FORMAT)
-        shape = about["shape"]
-        if not isinstance(shape, dict):
-            raise ModelError("it does not say what it makes")
-        sampler = Sampler(Shape(**shape))
-        sampler.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
-        return sampler.requires_grad_(False).eval(), about["encoder"]
-    except DependencyError:
-        raise
-    except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the sampler {path} cannot be used: {error}") from None
+def _assemble(about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes) -> tuple[Sampler, object]:
+    if not isinstance(about["shape"], dict):
+        raise ModelError("it does not say what it makes")
+    sampler = Sampler(Shape(**about["shape"]))
+    sampler.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+    return sampler.requires_grad_(False).eval(), about["encoder"]

@@ -6,11 +6,9 @@ no other model's files can be decoded with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import Model
 from aquatint.codecs.hyperprior.transforms import Transform, hears_noise, synthesis
 from aquatint.codecs.models import ModelFile
-from aquatint.errors import AquatintError, DependencyError, ModelError, ModelMismatchError, UsageError
+from aquatint.errors import ModelError, ModelMismatchError, UsageError
 
 OWN = "mse"  # the name of a model's own synthesis
 FORMAT = 1
@@ -84,32 +82,14 @@ def load(file: ModelFile) -> Generator:
         ModelError: the file is no generator, of a later format, or not whole.
         DependencyError: safetensors is not installed.
     """
-    return _loaded(str(file.path), file.hash)
+    return models.assembled(file, "generator", FORMAT, _assemble)
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: str, hash_: bytes) -> Generator:
-    try:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.torch import load as load_tensors
-    except ModuleNotFoundError:
-        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
-    try:
-        tensors = load_tensors(Path(path).read_bytes())
-        with safe_open(path, "numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
-        if not isinstance(about, dict) or about.get("kind") != "generator":
-            raise ModelError("it is not a generator")
-        if about.get("format") != FORMAT:
-            raise ModelError(f"it has format {about.get('format')}; this program reads {FORMAT}")
-        architecture = Architecture.from_json(about["architecture"])
-        encoder = bytes.fromhex(about["encoder"])
-        weights = {key.removeprefix(_PREFIX): value.float() for key, value in tensors.items()}
-        generator = Generator(str(about["name"]), encoder, architecture, weights)
-        _built(architecture, weights)  # checks names and shapes
-        return generator
-    except (SafetensorError, AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the generator {path} cannot be used: {error}") from None
+def _assemble(about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes) -> Generator:
+    architecture = Architecture.from_json(about["architecture"])
+    weights = {key.removeprefix(_PREFIX): torch.from_numpy(value).float() for key, value in tensors.items()}
+    _built(architecture, weights)  # checks names and shapes
+    return Generator(str(about["name"]), bytes.fromhex(about["encoder"]), architecture, weights)
 
 
 def synthesis_for(model: Model, name: str, realism: float) -> Transform:

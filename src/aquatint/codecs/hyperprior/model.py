@@ -5,11 +5,11 @@ The layout of the file is in docs/FORMAT.md, section 3.1.
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from aquatint.codecs.hyperprior.context import Autoregressive, Channelwise
 from aquatint.codecs.hyperprior.integers import ONE, IntegerNetwork, fixed, quantised
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import UNIT
-from aquatint.codecs.models import ModelFile
-from aquatint.errors import AquatintError, DependencyError, ModelError
+from aquatint.codecs.models import ModelFile, assembled, tensors_under
+from aquatint.errors import ModelError
 
 FORMAT = 1
 LEVELS = 256  # steps of a model of variable rate
@@ -109,48 +109,23 @@ def load(file: ModelFile) -> Model:
         ModelError: it is not a model of this codec, of a later format, or not whole.
         DependencyError: safetensors is not installed.
     """
-    return _loaded(str(file.path), file.hash)
+    return assembled(file, "hyperprior", FORMAT, _assemble)
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: str, hash_: bytes) -> Model:
-    try:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.numpy import load as load_tensors
-    except ModuleNotFoundError:
-        raise DependencyError("trained models need safetensors: pip install 'aquatint[torch]'") from None
-    try:
-        tensors = load_tensors(Path(path).read_bytes())
-        with safe_open(path, "numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
-        if not isinstance(about, dict) or about.get("kind") != "hyperprior":
-            raise ModelError("it is not a model of the hyperprior codec")
-        if about.get("format") != FORMAT:
-            raise ModelError(f"it has format {about.get('format')}; this program reads {FORMAT}")
-        return _assemble(Architecture.from_json(about["architecture"]), float(about["largest_lambda"]), tensors, hash_)
-    except (SafetensorError, AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the model {path} cannot be used: {error}") from None
-
-
-def _assemble(architecture: Architecture, weight: float, tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+def _assemble(about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+    architecture, weight = Architecture.from_json(about["architecture"]), float(about["largest_lambda"])
     with torch.device("meta"):
         network = Network(architecture)
     for name, part in float_parts(network).items():
-        prefix = f"float.{name}."
-        found = {
-            key.removeprefix(prefix): torch.from_numpy(value.astype(np.float32))
-            for key, value in tensors.items()
-            if key.startswith(prefix)
-        }
-        part.load_state_dict(found, assign=True)
+        values = tensors_under(tensors, f"float.{name}.")
+        part.load_state_dict({key: torch.from_numpy(v.astype(np.float32)) for key, v in values.items()}, assign=True)
     network.requires_grad_(False).eval()
     for name in float_parts(network):
         getattr(network, name).to(memory_format=torch.channels_last)  # twice as fast on processors
-    integers = {}
-    for name, structure in integer_parts(network).items():
-        prefix = f"integer.{name}."
-        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        integers[name] = IntegerNetwork(structure, own)
+    integers = {
+        name: IntegerNetwork(structure, tensors_under(tensors, f"integer.{name}."))
+        for name, structure in integer_parts(network).items()
+    }
     levels = LEVELS if architecture.max_step > 1 else 1
     groups = HYPER_GROUPS if architecture.max_step > 1 else 1
     rates = Rates(*(_integers(tensors, f"rates.{name}", (levels,), 0, 1 << 24) for name in Rates.__dataclass_fields__))

@@ -5,8 +5,10 @@ The layout of the file is in docs/FORMAT.md, section 4.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,10 @@ from torch import nn
 
 from aquatint.codecs.hyperprior import model as hyperprior
 from aquatint.codecs.hyperprior.integers import IntegerNetwork, fixed, quantised
-from aquatint.codecs.models import ModelFile, read_weights, tensors_under
+from aquatint.codecs.models import ModelFile, assembled, tensors_under
 from aquatint.codecs.transport.architecture import Transport
 from aquatint.codecs.transport.network import Network
-from aquatint.errors import AquatintError, DependencyError, ModelError
+from aquatint.errors import ModelError
 
 FORMAT = 1
 _FLOAT_PARTS = ("analysis", "reduce", "expand", "synthesis")
@@ -64,21 +66,11 @@ def load(file: ModelFile) -> Model:
         ModelError: it is not a model of this codec, of a later format, or not whole.
         DependencyError: safetensors is not installed.
     """
-    return _loaded(str(file.path), file.hash)
+    return assembled(file, "transport", FORMAT, _assemble)
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: str, hash_: bytes) -> Model:
-    try:
-        about, tensors = read_weights(path, "transport", FORMAT)
-        return _assemble(Transport.from_json(about["architecture"]), tensors, hash_)
-    except DependencyError:
-        raise
-    except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the model {path} cannot be used: {error}") from None
-
-
-def _assemble(architecture: Transport, tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+def _assemble(about: Mapping[str, Any], tensors: dict[str, np.ndarray], hash_: bytes) -> Model:
+    architecture = Transport.from_json(about["architecture"])
     with torch.device("meta"):
         network = Network(architecture)
     for name in _FLOAT_PARTS:
