@@ -27,7 +27,7 @@ from aquatint.codecs.transport.architecture import Transport  # noqa: E402
 from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
 from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
 from aquatint.codecs.transport.model import Model, load  # noqa: E402
-from aquatint.codecs.transport.quantiser import Laguerre, nearest, schedule  # noqa: E402
+from aquatint.codecs.transport.quantiser import Laguerre, Upkeep, nearest, schedule  # noqa: E402
 from aquatint.codecs.transport.sampling import sample, smooth_noise  # noqa: E402
 from aquatint.codecs.turns import table_index, turn_costs, turn_tables  # noqa: E402
 from aquatint.container import Header  # noqa: E402
@@ -135,10 +135,31 @@ def test_stages_refine() -> None:
     assert gradient.numpy() == pytest.approx(1)  # straight through
 
 
+def blind(upkeep: Upkeep, steps: int = 400) -> np.ndarray:
+    """How often codes that begin in one place, far from most vectors, are used in the end."""
+    torch.manual_seed(0)
+    quantiser = Laguerre(1, 32, 4)
+    quantiser.learn(gaussian(64) * 0.01 + 2, 0.0)
+    for step in range(steps):
+        rho = schedule(step / steps, upkeep)
+        quantiser.learn(gaussian(1024, step), rho, revival=upkeep == "revival")
+    index, _ = nearest(gaussian(100_000, 10**6).flatten(1), quantiser.codes[0], quantiser.biases[0])
+    return np.bincount(index.numpy(), minlength=32) / 100_000
+
+
+def test_upkeep_is_what_keeps_codes_in_use() -> None:
+    assert (blind("none") == 0).sum() > 10
+    assert (blind("revival") == 0).sum() == 0
+    assert (blind("annealed", 1000) == 0).sum() == 0
+    assert entropy(blind("balanced", 1000)) > 4.99  # of 5 bits
+
+
 def test_the_schedule_falls_from_transport_to_nothing() -> None:
     assert [schedule(place) for place in (0, 0.29, 0.6, 1)] == [math.inf, math.inf, 0, 0]
     assert schedule(0.3) == 4
     assert schedule(0.45) == pytest.approx(0.4)
+    assert [schedule(place, "balanced") for place in (0, 1)] == [math.inf, math.inf]
+    assert schedule(0, "none") == schedule(0, "revival") == 0
 
 
 # ---- Paths

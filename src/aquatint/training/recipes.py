@@ -186,6 +186,9 @@ class TransportStage(Recipe):
     commitment: float = 2.0
     """Weight of the distance to codes: a quarter, as in VQ-VAE (van den Oord et al. 2017), of what the same distance
     costs in pixels, to which latents are isometric at first. With much less the analysis runs away from the codes."""
+    upkeep: Literal["annealed", "balanced", "revival", "none"] = "annealed"
+    """What keeps codes in use: transport, relaxed in time or held to the end (for indices of fixed length); moving
+    unused codes to random vectors; or nothing, which is plain vector quantisation."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ class TransportTask:
         latents = self.network.latents(batch.pixels)
         if processes.count > 1:
             raise UsageError(f"codes are learned by one process, not by {processes.count}")
-        self.network.quantiser.learn(latents, schedule(float(self.network.step) / self.recipe.steps))
+        rho = schedule(float(self.network.step) / self.recipe.steps, self.recipe.upkeep)
+        self.network.quantiser.learn(latents, rho, revival=self.recipe.upkeep == "revival")
         quantised = self.network.quantiser(latents, stages)
         mse = (self.network.pixels(quantised.vectors).float() - batch.pixels).square().mean()
         bits = self.network.bits(quantised).mean(1) / latents[0, 0].numel()

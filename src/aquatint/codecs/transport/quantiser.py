@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ _MEMORY = 0.9  # of gaps
 _RATE = 0.05  # of the potential, in gaps: vectors of a picture are alike, and with 0.15 it follows single batches
 _MOST_EXCESS = 2.0
 _MOST_EXPONENT = 3.0
+_HARDLY = 0.1  # of its share: the use of a code that is to be revived
 
 
 def nearest(points: Tensor, codes: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +117,7 @@ class Laguerre(nn.Module):
         return Quantised(vectors, all_sums, torch.stack(indices), commitment.detach(), commitment)
 
     @torch.no_grad()
-    def learn(self, latents: Tensor, rho: float) -> None:
+    def learn(self, latents: Tensor, rho: float, *, revival: bool = False) -> None:
         """Moves potential and codes after a batch.
 
         The potential takes a step of stochastic ascent of the dual of transport, whose gradient is the excess of each
@@ -124,11 +126,13 @@ class Laguerre(nn.Module):
         Arguments:
             latents: of shape (B, d, h, w).
             rho: from -inf to inf, see above, in units of the mean |z - y|^2 of each stage.
+            revival: move codes that are hardly used to random vectors of the batch (Dhariwal et al. 2020,
+                arXiv 2005.00341), the usual remedy without transport.
         """
         with full_precision(latents):
-            self._learn(latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1]), rho)
+            self._learn(latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1]), rho, revival)
 
-    def _learn(self, residual: Tensor, rho: float) -> None:
+    def _learn(self, residual: Tensor, rho: float, revival: bool) -> None:
         """`learn` from vectors of shape (S, d)."""
         if not self.started:
             self._start(residual)
@@ -147,8 +151,19 @@ class Laguerre(nn.Module):
             used = self.usage[stage][:, None]
             # A code that is hardly used stays where it is: a mean of nothing is not a place.
             self.codes[stage] = torch.where(used > 1e-3 / len(codes), self.sums[stage] / used.clamp(min=1e-12), codes)
+            if revival:
+                self._revive(stage, residual)
             residual = residual_after
         self.distortions.lerp_(torch.stack(left), 1 - _DECAY)
+
+    def _revive(self, stage: int, points: Tensor) -> None:
+        """Moves codes of less than a tenth of their share to random points, with the share of the others."""
+        count = len(self.usage[stage])
+        (unused,) = torch.nonzero(self.usage[stage] < _HARDLY / count, as_tuple=True)
+        chosen = points[torch.randint(len(points), unused.shape, device=points.device)]
+        self.codes[stage, unused] = chosen
+        self.usage[stage, unused] = 1 / count
+        self.sums[stage, unused] = chosen / count
 
     def _start(self, points: Tensor) -> None:
         """Codes at random points of the first batch; those of later stages at their residuals."""
@@ -185,12 +200,22 @@ class Laguerre(nn.Module):
                 biases.clamp_(-2 * rho, 2 * rho)
 
 
-def schedule(place: float) -> float:
-    """rho, in units of the distortion, at a place in training from 0 to 1: transport, relaxed, and at last none.
+Upkeep = Literal["annealed", "balanced", "revival", "none"]
+
+
+def schedule(place: float, upkeep: Upkeep = "annealed") -> float:
+    """rho, in units of the distortion, at a place in training from 0 to 1.
 
     Balanced transport spreads the codes; relaxing it gives up the distortion that equal use costs. Finite rho from the
     beginning leaves codes unused.
+
+    Arguments:
+        place: from 0 to 1.
+        upkeep: of the codes: "annealed", by transport that is relaxed and at last gone; "balanced", by transport to the
+            end; with "revival" and "none" there is never any.
     """
+    if upkeep != "annealed":
+        return math.inf if upkeep == "balanced" else 0.0
     if place < 0.3:
         return math.inf
     if place < 0.6:
