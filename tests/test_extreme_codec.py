@@ -37,9 +37,11 @@ from aquatint.errors import (  # noqa: E402
     CorruptStreamError,
     MissingModelError,
     ModelError,
+    RateError,
     TruncatedError,
     UsageError,
 )
+from aquatint.evaluation.coders import parse  # noqa: E402
 from aquatint.training.export import extreme_weights  # noqa: E402
 
 MODELS = {"small": SMALL, "paper": PAPER, "selective": SELECTIVE, "selective-paper": SELECTIVE_PAPER}
@@ -294,14 +296,19 @@ def test_targets_choose_channels() -> None:
     assert len(compressed(photograph(), Target(size=large - 1)).data) == small
     bpp = 8 * small / (96 * 128)
     assert len(compressed(photograph(), Target(bpp=1.01 * bpp)).data) == small
-    with pytest.raises(
-        UsageError, match=r"a rate of 3 bpp is out of this model's reach: for this picture it has 0\.\d+, 0"
-    ):
+    with pytest.raises(RateError, match=r"a rate of 3 bpp is out of this model's reach: the nearest one .* is 0\.\d+"):
         compressed(photograph(), Target(bpp=3))
     with pytest.raises(UsageError, match="is too small"):
         compressed(photograph(), Target(size=small - 1))
     assert len(compressed(photograph(), Target(lagrangian=1e-5)).data) == large
     assert len(compressed(photograph(), Target(lagrangian=10)).data) == small
+
+
+def test_an_evaluation_takes_the_nearest_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(models.DEFAULTS, "extreme", "small")
+    (coder,) = parse(["extreme"])
+    small = compressed(photograph(), Target(quality=1))
+    assert coder.encode(photograph(), 1.1 * small.bpp, threads=1).data == small.data
 
 
 @pytest.mark.parametrize("effort", [1, 5])

@@ -2,6 +2,7 @@
 
 AquatintError
   UsageError                arguments that contradict each other or lie outside their range
+    RateError               a rate that a codec cannot give a picture
   ImageError                a picture that cannot be read or is of a kind that is not supported
   FileFormatError           bytes that are not a valid .aqt file
     BadMagicError           not an .aqt file at all
@@ -25,6 +26,21 @@ class AquatintError(Exception):
 
 class UsageError(AquatintError, ValueError):
     """Arguments contradict each other or lie outside their range."""
+
+
+class RateError(UsageError):
+    """A codec cannot give a picture the rate that was asked for.
+
+    Attributes:
+        nearest: the rate that comes nearest, in bits per pixel.
+    """
+
+    def __init__(self, message: str, nearest: float) -> None:
+        super().__init__(message, nearest)
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class ImageError(AquatintError):

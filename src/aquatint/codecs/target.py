@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aquatint.errors import UsageError
+from aquatint.errors import RateError, UsageError
 
 DEFAULT_QUALITY = 50
+_TOLERANCE = 0.03  # of a rate
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,17 @@ class Target:
         if self.bpp is not None:
             return self.bpp * pixels
         return None
+
+
+def check_rate(nearest: float, bpp: float) -> None:
+    """Raises unless the nearest rate that a model has for a picture is the wanted one, both in bits per pixel.
+
+    Raises:
+        RateError: it is more than 3 % away.
+    """
+    if abs(nearest / bpp - 1) > _TOLERANCE:
+        raise RateError(
+            f"a rate of {bpp:.4g} bpp is out of this model's reach: the nearest one for this picture is "
+            f"{nearest:.4g} bpp",
+            nearest,
+        )

@@ -17,7 +17,7 @@ from aquatint import __version__, api, codecs, image
 from aquatint.codecs import models
 from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
-from aquatint.errors import DependencyError, UsageError
+from aquatint.errors import DependencyError, RateError, UsageError
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,11 @@ class Aquatint:
         return {"version": f"aquatint {__version__} ({code})", "settings": settings}
 
     def encode(self, pixels: np.ndarray, bpp: float, *, threads: int) -> Coded:
-        encoded = api.compress(
-            image.from_array(pixels),
-            Target(bpp=bpp),
-            Options(effort=self.effort, threads=threads, tune=self.tune),
-            codec=self.codec,
-        )
+        picture, options = image.from_array(pixels), Options(effort=self.effort, threads=threads, tune=self.tune)
+        try:
+            encoded = api.compress(picture, Target(bpp=bpp), options, codec=self.codec)
+        except RateError as error:  # models with few rates come as near as they can, like the searched codecs
+            encoded = api.compress(picture, Target(bpp=error.nearest), options, codec=self.codec)
         report = encoded.report
         return Coded(encoded.data, encoded.seconds, report.lagrangian, 1, report.multiplications_per_pixel)
 

@@ -22,12 +22,11 @@ from aquatint.codecs.extreme.regions import Preserve
 from aquatint.codecs.hyperprior.decoder import torch_threads
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
-from aquatint.codecs.target import Target
+from aquatint.codecs.target import Target, check_rate
 from aquatint.codecs.turns import Writer
 from aquatint.errors import UsageError
 
 _STATIC_EFFORT = 1  # up to which symbols have the frequencies of their channels
-_TOLERANCE = 0.03  # of a rate
 
 
 @dataclass(frozen=True)
@@ -169,9 +168,5 @@ def _search(
     if target.size is not None:
         return max((found for found in tried if bits(found) <= budget), key=bits, default=min(tried, key=bits))
     best = min(tried, key=lambda found: abs(bits(found) - budget))
-    if abs(bits(best) - budget) > _TOLERANCE * budget:
-        reach = ", ".join(f"{bits(found) / pixels:.4g}" for found in tried)
-        raise UsageError(
-            f"a rate of {budget / pixels:.4g} bpp is out of this model's reach: for this picture it has {reach} bpp"
-        )
+    check_rate(bits(best) / pixels, budget / pixels)
     return best

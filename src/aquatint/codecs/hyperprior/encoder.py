@@ -24,7 +24,7 @@ from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import UNIT
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
-from aquatint.codecs.target import Target
+from aquatint.codecs.target import Target, check_rate
 from aquatint.errors import UsageError
 
 _INTERPOLATIONS = 4  # most searches need three
@@ -142,19 +142,13 @@ def _search_bits(
         if below is not None and above is not None:
             slope = math.log(bits_of(above) / bits_of(below)) / (above.level - below.level)
         guess = found.level + math.log(aim / bits) / max(slope, 1e-6)
+    best = below
     if below is None or (exceed and above is not None and bits_of(above) - budget < budget - bits_of(below)):
-        assert above is not None
-        return _reached(above, bits_of(above), budget, pixels, exceed)
-    return _reached(below, bits_of(below), budget, pixels, exceed)
-
-
-def _reached(found: _Attempt, bits: float, budget: float, pixels: int, exceed: bool) -> _Attempt:
-    if exceed and abs(bits / budget - 1) > 0.03:
-        raise UsageError(
-            f"a rate of {budget / pixels:.4g} bpp is out of this model's reach: the nearest one for this picture is "
-            f"{bits / pixels:.4g} bpp"
-        )
-    return found
+        best = above
+    assert best is not None
+    if exceed:
+        check_rate(bits_of(best) / pixels, budget / pixels)
+    return best
 
 
 def _coded(model: Model, network: Network, planes: torch.Tensor, size: tuple[int, int], level: int) -> _Attempt:

@@ -15,17 +15,15 @@ from aquatint.codecs import Progress, Report, models
 from aquatint.codecs.hyperprior.decoder import torch_threads
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
-from aquatint.codecs.target import Target
+from aquatint.codecs.target import Target, check_rate
 from aquatint.codecs.transport.architecture import LATENT_STRIDE
 from aquatint.codecs.transport.coding import Chooser, nearest, packed, sum_of_codes, visit
 from aquatint.codecs.transport.decoder import FIXED, synthesised
 from aquatint.codecs.transport.model import Model, load
-from aquatint.errors import UsageError
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
 _BISECTIONS = 10  # of the multiplier, down to a hundredth of it
 _MULTIPLIERS = (0.0, 0.25, 0.5, 1.0)  # that a Lagrangian chooses from, in units of `_unit`
-_TOLERANCE = 0.03  # of a rate
 
 
 @dataclass(frozen=True)
@@ -150,16 +148,16 @@ def _search(
         return min(found, key=lambda one: error(one) + weight * 8 * (len(one.payload) + overhead))
     budget = target.bits(pixels)
     assert budget is not None
-    return _search_bits(model, attempt, budget - 8 * overhead, exceed=target.size is None, pixels=pixels)
+    best = _search_bits(model, attempt, budget - 8 * overhead, exceed=target.size is None)
+    if target.size is None:
+        check_rate((_bits(best) + 8 * overhead) / pixels, budget / pixels)
+    return best
 
 
-def _search_bits(
-    model: Model, attempt: Callable[[int, float], _Attempt], budget: float, *, exceed: bool, pixels: int
-) -> _Attempt:
+def _search_bits(model: Model, attempt: Callable[[int, float], _Attempt], budget: float, *, exceed: bool) -> _Attempt:
     """The attempt with the most bits within the budget, or the nearest one if it may exceed it."""
-    most = model.architecture.stages
     tried: list[_Attempt] = []
-    for stages in range(1, most + 1):
+    for stages in range(1, model.architecture.stages + 1):
         tried.append(attempt(stages, 0.0))
         if _bits(tried[-1]) >= budget:
             low, high = (math.log(max(multiplier, 1e-9)) for multiplier in _multipliers(model))
@@ -169,15 +167,9 @@ def _search_bits(
                 low, high = (middle, high) if _bits(tried[-1]) > budget else (low, middle)
             break
     within = [found for found in tried if _bits(found) <= budget]
-    if not exceed:
-        return max(within, key=_bits) if within else min(tried, key=_bits)
-    best = min(tried, key=lambda found: abs(_bits(found) - budget))
-    if abs(_bits(best) - budget) > _TOLERANCE * budget:
-        raise UsageError(
-            f"a rate of {budget / pixels:.4g} bpp is out of this model's reach: the nearest one for this picture is "
-            f"{_bits(best) / pixels:.4g} bpp"
-        )
-    return best
+    if exceed:
+        return min(tried, key=lambda found: abs(_bits(found) - budget))
+    return max(within, key=_bits) if within else min(tried, key=_bits)
 
 
 def _bits(found: _Attempt) -> float:
