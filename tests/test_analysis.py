@@ -89,18 +89,20 @@ def test_decoders_without_an_analysis_start_at_zero() -> None:
     assert not any(grid.any() for grid in latents)
 
 
-def test_the_finest_grids_fade_at_very_low_rates(photo: np.ndarray) -> None:
-    architecture = presets.LADDER["default"]
-    highest, lower_rate = (analysis.first_latents(planes_of(photo), architecture, x) for x in (0.015, 0.03))
-    for grid, faded in zip(highest[:2], lower_rate[:2], strict=True):
-        np.testing.assert_allclose(faded, grid / 4, rtol=1e-6)
-    for grid, kept in zip(highest[2:], lower_rate[2:], strict=True):
-        np.testing.assert_array_equal(kept, grid)
+def test_the_finest_grids_fade_at_very_low_rates(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    planes, architecture = planes_of(photo), presets.LADDER["default"]
+    faded = analysis.first_latents(planes, architecture, 0.03)
+    monkeypatch.setattr(analysis, "_FADING", 0.03)
+    whole = analysis.first_latents(planes, architecture, 0.03)
+    for grid, expected in zip(faded[:2], whole[:2], strict=True):
+        np.testing.assert_allclose(grid, expected / 4, rtol=1e-6)
+    for grid, expected in zip(faded[2:], whole[2:], strict=True):
+        np.testing.assert_array_equal(grid, expected)
 
 
 def test_scale_is_logarithmic_and_bounded() -> None:
-    assert [analysis.scale_of(x) for x in (1e-6, 4e-4, 1.5e-2, 1.0)] == pytest.approx([-1, -1, 1, 1])
-    assert analysis.scale_of((4e-4 * 1.5e-2) ** 0.5) == pytest.approx(0)
+    assert [analysis.scale_of(x) for x in (1e-6, 4e-4, 9e-2, 1.0)] == pytest.approx([-1, -1, 1, 1])
+    assert analysis.scale_of((4e-4 * 9e-2) ** 0.5) == pytest.approx(0)
 
 
 def test_training_leaves_zero(tmp_path: Path, photo: np.ndarray) -> None:

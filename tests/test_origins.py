@@ -19,12 +19,12 @@ TABLE = Path(__file__).parent.parent / "native" / "origins.bin"
 
 
 def test_the_table_has_every_decoder() -> None:
-    rows = {a: [origin_parameters(a, which) for which in (1, 17, 33)] for a in presets.LADDER.values()}
+    rows = {a: [origin_parameters(a, which) for which in (1, 17, 33, 49)] for a in presets.LADDER.values()}
     assert pack(rows) == TABLE.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("lagrangian", "which"), [(1e-6, 1), (4e-4, 1), (2.5e-3, 17), (1.5e-2, 33), (1.0, 33), (1e-3, 9)]
+    ("lagrangian", "which"), [(1e-6, 1), (4e-4, 1), (2.5e-3, 17), (1.5e-2, 33), (9e-2, 49), (1.0, 49), (1e-3, 9)]
 )
 def test_origin_for_a_lagrangian(lagrangian: float, which: int) -> None:
     assert origin_for(lagrangian) == which

@@ -91,7 +91,7 @@ def test_decodes_like_the_reference(name: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("grids", "noise"), [(1, 0), (4, 0), (7, 0), (1, 1), (4, 3), (7, 2)])
-@pytest.mark.parametrize("which", [1, 9, 17, 33])
+@pytest.mark.parametrize("which", [1, 9, 17, 33, 49])
 def test_counts_parameters_from_an_origin(which: int, grids: int, noise: int) -> None:
     architecture = replace(LADDER["fast"], grids=grids, noise=noise)
     origin = origin_of(architecture, which)
@@ -125,7 +125,7 @@ def test_origins_lie_between_their_rows() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "which"),
-    [(LADDER["default"], 34), (LADDER["default"], 255), (Architecture(), 1), (replace(LADDER["best"], grids=8), 1)],
+    [(LADDER["default"], 50), (LADDER["default"], 255), (Architecture(), 1), (replace(LADDER["fast"], grids=8), 1)],
 )
 def test_unknown_origins_are_refused(architecture: Architecture, which: int) -> None:
     with pytest.raises(UnsupportedFeatureError, match=f"origin {which} is not known"):

@@ -95,7 +95,7 @@ def train(photographs: Sequence[Path], architecture: Architecture, recipe: Recip
     adam = torch.optim.Adam(networks.values(), betas=(0.9, 0.99))
     random = np.random.default_rng(0)
     crops = mosaic(photographs, 1, recipe.crops, recipe.side, 0).reshape(3, recipe.side, recipe.crops, recipe.side)
-    low, _, high = map(math.log, ORIGIN_LAGRANGIANS)
+    low, *_, high = map(math.log, ORIGIN_LAGRANGIANS)
     start, costs = time.perf_counter(), []
     for step in range(recipe.steps):
         progress = step / recipe.steps

@@ -44,7 +44,7 @@ class Recipe:
     Attributes:
         rows, columns: of the mosaic.
         side: of its crops in pixels, large enough for all seven grids to matter.
-        steps: for the middle Lagrangian; the others continue from there with half as many.
+        steps: for the second Lagrangian; the others continue from a neighbour with half as many.
     """
 
     rows: int = 4
@@ -124,12 +124,14 @@ def main() -> None:
     photographs = sorted(path for folder in arguments.photographs for path in folder.iterdir() if path.is_file())
     planes = mosaic(photographs, recipe.rows, recipe.columns, recipe.side, 1)
     origins: dict[Architecture, list[np.ndarray]] = {}
-    low, middle, high = ORIGIN_LAGRANGIANS
+    low, middle, *higher = ORIGIN_LAGRANGIANS
     for architecture in presets.LADDER.values():
         print(architecture)
         centre = learn(planes, architecture, random_parameters(architecture, 0), middle, recipe.steps)
-        sides = [learn(planes, architecture, centre, side, recipe.steps // 2) for side in (low, high)]
-        origins[architecture] = [sides[0], centre, sides[1]]
+        rows = [learn(planes, architecture, centre, low, recipe.steps // 2), centre]
+        for lagrangian in higher:
+            rows.append(learn(planes, architecture, rows[-1], lagrangian, recipe.steps // 2))
+        origins[architecture] = rows
     arguments.out.write_bytes(pack(origins))
 
 

@@ -24,6 +24,7 @@ from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS
 GRIDS = 7
 SIDE = 5  # of the neighbourhood
 UNITS = 16
+_FADING = 1.5e-2  # the Lagrangian above which first latents of the finest grids fade
 SHAPES = {
     "direct": (GRIDS, 3 * SIDE**2),
     "first": (GRIDS, UNITS, 3 * SIDE**2),
@@ -46,7 +47,7 @@ def name_of(architecture: Architecture) -> str:
 
 def scale_of(lagrangian: float) -> float:
     """The Lagrangian on a logarithmic scale: -1 to 1 over those that origins are learned for."""
-    low, _, high = map(math.log, ORIGIN_LAGRANGIANS)
+    low, *_, high = map(math.log, ORIGIN_LAGRANGIANS)
     return min(max((2 * math.log(lagrangian) - low - high) / (high - low), -1.0), 1.0)
 
 
@@ -68,8 +69,8 @@ def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
 def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
     """Latents to start a fit from, float32, finest grid first.
 
-    They are zeros if no analysis was trained for the architecture. At higher Lagrangians than origins are learned for
-    the two finest grids fade: the few latents that will be left there are found sooner than all others forgotten.
+    They are zeros if no analysis was trained for the architecture. At high Lagrangians the two finest grids fade: the
+    few latents that will be left there are found sooner than all others forgotten.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].
@@ -84,7 +85,7 @@ def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: fl
         _latents(level, {name: array[k] for name, array in networks.items()}, scale)
         for k, level in enumerate(pyramid(planes, architecture.grids))
     ]
-    fading = np.float32(min(ORIGIN_LAGRANGIANS[-1] / lagrangian, 1.0) ** 2)
+    fading = np.float32(min(_FADING / lagrangian, 1.0) ** 2)
     return [fading * grid for grid in latents[:2]] + latents[2:]
 
 

@@ -14,8 +14,8 @@ DEFAULT_TAPS = np.array([-3, -9, 67, 201], np.float32) / 256
 INITIAL_LOG_SCALE = -2.0  # base-2 logarithm of the Laplace scale
 DEFAULT_COLOUR = 0.5  # mid grey: bias of the synthesis' output
 
-# Lagrangians that origins are learned for (about 0.8, 0.3 and 0.1 bpp), with interpolated ones between them.
-ORIGIN_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2
+# Lagrangians that origins are learned for (about 0.8, 0.3, 0.1 and 0.03 bpp), with interpolated ones between them.
+ORIGIN_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2, 9e-2
 ORIGINS_PER_ROW = 16
 ORIGIN_UNIT = 2.0**-12
 

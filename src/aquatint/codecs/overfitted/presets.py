@@ -10,11 +10,9 @@ from aquatint.errors import UsageError
 
 # Steps of the fit at each effort. Time is proportional to steps times pixels.
 STEPS = {1: 100, 2: 170, 3: 300, 4: 500, 5: 1000, 6: 2000, 7: 3000, 8: 6000, 9: 12000, 10: 30000}
-# Decoders by descending cost: about 2000, 1100, 400 and 280 multiplications a pixel. The cheap ones also fit fastest;
-# the least is for pictures so small, or rates so low, that networks would take most of the bits. No effort takes the
-# best one: from the origin that it has, it needs more bits after 12000 steps than the default one after 6000.
+# Decoders by descending cost: about 1100, 400 and 280 multiplications a pixel. The cheap ones also fit fastest; the
+# least is for pictures so small, or rates so low, that networks would take most of the bits.
 LADDER = {
-    "best": Architecture(context=22, parents=2, hidden=24, residuals=1),
     "default": Architecture(context=14, parents=2, hidden=24, residuals=1),
     "fast": Architecture(context=6, parents=2, hidden=8, residuals=1),
     "least": Architecture(context=6, parents=2, hidden=4, residuals=0),
@@ -44,7 +42,7 @@ def architecture(effort: int, height: int, width: int, expected_bits: float) -> 
     Pictures of few pixels have fewer grids.
     """
     grids = min(7, 1 + math.floor(math.log2(max(height, width))))
-    names = list(LADDER)[2 if effort <= 3 else 1 :]
+    names = list(LADDER)[1 if effort <= 3 else 0 :]
 
     def is_affordable(name: str) -> bool:
         return TYPICAL_PARAMETER_BITS * LADDER[name].parameter_count <= NETWORK_SHARE * expected_bits
