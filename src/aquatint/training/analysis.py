@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("photographs", type=Path, nargs="+", help="folders of photographs")
-    parser.add_argument("--decoders", nargs="+", default=["default", "fast"], choices=list(presets.LADDER))
+    parser.add_argument("--decoders", nargs="+", default=list(presets.LADDER), choices=list(presets.LADDER))
     arguments = parser.parse_args()
     photographs = sorted(path for folder in arguments.photographs for path in folder.iterdir() if path.is_file())
     arrays: dict[str, np.ndarray] = {}
