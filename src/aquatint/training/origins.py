@@ -45,12 +45,14 @@ class Recipe:
         rows, columns: of the mosaic.
         side: of its crops in pixels, large enough for all seven grids to matter.
         steps: for the second Lagrangian; the others continue from a neighbour with half as many.
+        passes: through all Lagrangians; all but the first begin where the one before has come to, with new latents.
     """
 
     rows: int = 4
     columns: int = 6
     side: int = 256
     steps: int = 3000
+    passes: int = 2
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -127,10 +129,15 @@ def main() -> None:
     low, middle, *higher = ORIGIN_LAGRANGIANS
     for architecture in presets.LADDER.values():
         print(architecture)
-        centre = learn(planes, architecture, random_parameters(architecture, 0), middle, recipe.steps)
-        rows = [learn(planes, architecture, centre, low, recipe.steps // 2), centre]
-        for lagrangian in higher:
-            rows.append(learn(planes, architecture, rows[-1], lagrangian, recipe.steps // 2))
+        start, steps = random_parameters(architecture, 0), recipe.steps
+        rows: list[np.ndarray] = []
+        for _ in range(recipe.passes):
+            centre = learn(planes, architecture, start, middle, steps)
+            steps = recipe.steps // 2
+            rows = [learn(planes, architecture, centre, low, steps), centre]
+            for lagrangian in higher:
+                rows.append(learn(planes, architecture, rows[-1], lagrangian, steps))
+            start = rows[2]
         origins[architecture] = rows
     arguments.out.write_bytes(pack(origins))
 
