@@ -195,16 +195,17 @@ def of_header(wanted: bytes, load: Callable[[ModelFile], AnyLoaded]) -> AnyLoade
     return model
 
 
-def default_of(codec: str, model: str | None) -> str:
-    """The model that was named, or that of the codec.
+def chosen(codec: str, model: str | None) -> ModelFile:
+    """The model that was named, see `find`, or that of the codec.
 
     Raises:
         UsageError: none was named, and the codec has none.
+        MissingModelError: there is no such model.
     """
     name = model or DEFAULTS.get(codec)
     if name is None:
         raise UsageError(f"the {codec} codec has no model of its own yet: name one with model, or --model")
-    return name
+    return find(name)
 
 
 def refuse_tuning(options: Options) -> None:

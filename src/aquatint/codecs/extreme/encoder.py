@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aquatint.codecs import Progress, Report, models
+from aquatint.codecs import Report, models
 from aquatint.codecs.extreme import maps, regions
 from aquatint.codecs.extreme.architecture import STRIDE
 from aquatint.codecs.extreme.coding import code
@@ -23,6 +22,7 @@ from aquatint.codecs.hyperprior.decoder import torch_threads
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target, check_rate
+from aquatint.codecs.trials import Trials
 from aquatint.codecs.turns import Writer
 from aquatint.errors import UsageError
 
@@ -40,7 +40,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(models.default_of("extreme", model)).hash
+    return models.chosen("extreme", model).hash
 
 
 def encode(
@@ -58,9 +58,9 @@ def encode(
     model. Labels and what is preserved are for models of selective compression.
     """
     models.refuse_tuning(options)
-    loaded = load(models.find(models.default_of("extreme", options.model)))
+    loaded = load(models.chosen("extreme", options.model))
     height, width = pixels.shape[:2]
-    start = time.perf_counter()
+    trials = Trials(options, height * width, overhead, usual=len(loaded.architecture.channels))
 
     def error(found: _Attempt) -> float:
         decoded = synthesised(loaded, found.content, height, width)
@@ -69,19 +69,11 @@ def encode(
     with torch_threads(options.threads):
         reduced, mask = _selection(loaded, pixels, options.labels, options.preserve or ("all",))
         symbols = _symbols(loaded, pixels, reduced)
-        tried = 0
 
         def attempt(channels: int) -> _Attempt:
-            nonlocal tried
-            tried += 1
             content = Content(symbols[:channels] * mask, mask, reduced)
             found = _coded(loaded, content, static=options.effort <= _STATIC_EFFORT)
-            if options.progress is not None:
-                seconds = time.perf_counter() - start
-                bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                options.progress(
-                    Progress(tried, len(loaded.architecture.channels), bpp, math.nan, seconds, seconds / tried)
-                )
+            trials.report(found.payload)
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width)

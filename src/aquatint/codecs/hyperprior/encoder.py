@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from aquatint import native
-from aquatint.codecs import Progress, Report, models
+from aquatint.codecs import Report, models
 from aquatint.codecs.hyperprior import tables
 from aquatint.codecs.hyperprior.architecture import LATENT_STRIDE
 from aquatint.codecs.hyperprior.coding import LARGEST_RESIDUAL, Passes, Quantiser
@@ -25,10 +24,12 @@ from aquatint.codecs.hyperprior.transforms import UNIT
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target, check_rate
+from aquatint.codecs.trials import Trials
 from aquatint.errors import UsageError
 
 _INTERPOLATIONS = 4  # most searches need three
 _ATTEMPTS = _INTERPOLATIONS + 8  # a bisection of 256 levels always ends
+_USUAL_ATTEMPTS = 4
 _CLOSE = 0.01  # how far from a wanted rate the search is content
 _USUAL_BPP = (0.05, 1.0)  # of the first and the last level, where the search begins
 
@@ -45,7 +46,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(models.default_of("hyperprior", model)).hash
+    return models.chosen("hyperprior", model).hash
 
 
 def encode(
@@ -59,22 +60,16 @@ def encode(
 ) -> tuple[bytes, Report]:
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; effort and seed make no difference."""
     models.refuse_tuning(options)
-    loaded = load(models.find(models.default_of("hyperprior", options.model)))
+    loaded = load(models.chosen("hyperprior", options.model))
     height, width = pixels.shape[:2]
-    start = time.perf_counter()
+    trials = Trials(options, height * width, overhead, usual=_USUAL_ATTEMPTS)
     with torch_threads(options.threads):
         network = _network(loaded, options.device)
         planes = _padded(pixels, next(network.analysis.parameters()).device)
-        tried = 0
 
         def attempt(level: int) -> _Attempt:
-            nonlocal tried
-            tried += 1
             found = _coded(loaded, network, planes, grid(height, width), level)
-            if options.progress is not None:
-                seconds = time.perf_counter() - start
-                bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                options.progress(Progress(tried, max(tried, 4), bpp, math.nan, seconds, seconds / tried))
+            trials.report(found.payload)
             return found
 
         best = _search(loaded, target, attempt, overhead, height * width)

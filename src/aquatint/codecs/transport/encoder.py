@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aquatint.codecs import Progress, Report, models
+from aquatint.codecs import Report, models
 from aquatint.codecs.hyperprior.decoder import torch_threads
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
@@ -20,6 +19,7 @@ from aquatint.codecs.transport.architecture import LATENT_STRIDE
 from aquatint.codecs.transport.coding import Chooser, nearest, packed, sum_of_codes, visit
 from aquatint.codecs.transport.decoder import FIXED, synthesised
 from aquatint.codecs.transport.model import Model, load
+from aquatint.codecs.trials import Trials
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
 _BISECTIONS = 10  # of the multiplier, down to a hundredth of it
@@ -37,7 +37,7 @@ class _Attempt:
 
 def model_hash(model: str | None) -> bytes:
     """The hash of a model, see `aquatint.codecs.Codec.model_hash`."""
-    return models.find(models.default_of("transport", model)).hash
+    return models.chosen("transport", model).hash
 
 
 def encode(
@@ -55,9 +55,9 @@ def encode(
     indices by rate and distortion, and codes them with the context model.
     """
     models.refuse_tuning(options)
-    loaded = load(models.find(models.default_of("transport", options.model)))
+    loaded = load(models.chosen("transport", options.model))
     height, width = pixels.shape[:2]
-    start = time.perf_counter()
+    trials = Trials(options, height * width, overhead, usual=_BISECTIONS)
 
     def error(found: _Attempt) -> float:
         decoded = synthesised(loaded, sum_of_codes(loaded, found.indices), height, width)
@@ -65,17 +65,11 @@ def encode(
 
     with torch_threads(options.threads):
         latents = _latents(loaded, pixels)
-        tried = 0
 
         def attempt(stages: int, multiplier: float) -> _Attempt:
-            nonlocal tried
-            tried += 1
             fixed = options.effort <= _FIXED_EFFORT
             found = (_fixed if fixed else _coded)(loaded, latents, stages, multiplier)
-            if options.progress is not None:
-                seconds = time.perf_counter() - start
-                bpp = 8 * (len(found.payload) + overhead) / (height * width)
-                options.progress(Progress(tried, max(tried, _BISECTIONS), bpp, math.nan, seconds, seconds / tried))
+            trials.report(found.payload)
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width)
