@@ -82,7 +82,8 @@ class TransportTask:
         if processes.count > 1:
             raise UsageError(f"codes are learned by one process, not by {processes.count}")
         rho = schedule(float(self.network.step) / self.recipe.steps, self.recipe.upkeep)
-        self.network.quantiser.learn(latents, rho, revival=self.recipe.upkeep == "revival")
+        revival = int(batch.seeds[0]) if self.recipe.upkeep == "revival" else None
+        self.network.quantiser.learn(latents, rho, revival=revival)
         quantised = self.network.quantiser(latents, stages)
         mse = (self.network.pixels(quantised.vectors).float() - batch.pixels).square().mean()
         bits = self.network.bits(quantised).mean(1) / latents[0, 0].numel()

@@ -117,7 +117,7 @@ class Laguerre(nn.Module):
         return Quantised(vectors, all_sums, torch.stack(indices), commitment.detach(), commitment)
 
     @torch.no_grad()
-    def learn(self, latents: Tensor, rho: float, *, revival: bool = False) -> None:
+    def learn(self, latents: Tensor, rho: float, *, revival: int | None = None) -> None:
         """Moves potential and codes after a batch.
 
         The potential takes a step of stochastic ascent of the dual of transport, whose gradient is the excess of each
@@ -126,13 +126,13 @@ class Laguerre(nn.Module):
         Arguments:
             latents: of shape (B, d, h, w).
             rho: from -inf to inf, see above, in units of the mean |z - y|^2 of each stage.
-            revival: move codes that are hardly used to random vectors of the batch (Dhariwal et al. 2020,
-                arXiv 2005.00341), the usual remedy without transport.
+            revival: if not None, codes that are hardly used move to random vectors of the batch (Dhariwal et al. 2020,
+                arXiv 2005.00341), the usual remedy without transport; this is the seed of the choice.
         """
         with full_precision(latents):
             self._learn(latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1]), rho, revival)
 
-    def _learn(self, residual: Tensor, rho: float, revival: bool) -> None:
+    def _learn(self, residual: Tensor, rho: float, revival: int | None) -> None:
         """`learn` from vectors of shape (S, d)."""
         if not self.started:
             self._start(residual)
@@ -151,16 +151,17 @@ class Laguerre(nn.Module):
             used = self.usage[stage][:, None]
             # A code that is hardly used stays where it is: a mean of nothing is not a place.
             self.codes[stage] = torch.where(used > 1e-3 / len(codes), self.sums[stage] / used.clamp(min=1e-12), codes)
-            if revival:
-                self._revive(stage, residual)
+            if revival is not None:
+                self._revive(stage, residual, revival)
             residual = residual_after
         self.distortions.lerp_(torch.stack(left), 1 - _DECAY)
 
-    def _revive(self, stage: int, points: Tensor) -> None:
+    def _revive(self, stage: int, points: Tensor, seed: int) -> None:
         """Moves codes of less than a tenth of their share to random points, with the share of the others."""
         count = len(self.usage[stage])
         (unused,) = torch.nonzero(self.usage[stage] < _HARDLY / count, as_tuple=True)
-        chosen = points[torch.randint(len(points), unused.shape, device=points.device)]
+        generator = torch.Generator().manual_seed(seed + stage)
+        chosen = points[torch.randint(len(points), unused.shape, generator=generator).to(points.device)]
         self.codes[stage, unused] = chosen
         self.usage[stage, unused] = 1 / count
         self.sums[stage, unused] = chosen / count
