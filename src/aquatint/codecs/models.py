@@ -245,24 +245,30 @@ def _assembled(path: str, hash_: bytes, kind: str, form: int, assemble: Assemble
         raise ModelError(f"the {'model' if kind in CODECS else kind} {path} cannot be used: {error}") from None
 
 
-def _read(path: str, kind: str, form: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a weights file says about itself, and its tensors."""
+def _about(path: str) -> dict[str, Any]:
+    """What a weights file says about itself."""
     try:
         from safetensors import SafetensorError, safe_open
-        from safetensors.numpy import load
     except ModuleNotFoundError:
         raise DependencyError(_NEEDS) from None
     try:
-        tensors = load(Path(path).read_bytes())
         with safe_open(path, "numpy") as opened:
             about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
     except (SafetensorError, ValueError) as error:
         raise ModelError(f"it is damaged: {error}") from None
-    if not isinstance(about, dict) or about.get("kind") != kind:
+    return about if isinstance(about, dict) else {}
+
+
+def _read(path: str, kind: str, form: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a weights file says about itself, and its tensors."""
+    about = _about(path)
+    if about.get("kind") != kind:
         raise ModelError(f"it is not a model of the {kind} codec" if kind in CODECS else f"it is not a {kind}")
     if about.get("format") != form:
         raise ModelError(f"it has format {about.get('format')}; this program reads {form}")
-    return about, tensors
+    from safetensors.numpy import load_file
+
+    return about, load_file(path)
 
 
 def kind(file: ModelFile) -> str:
@@ -273,15 +279,9 @@ def kind(file: ModelFile) -> str:
         DependencyError: safetensors is not installed.
     """
     try:
-        from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError:
-        raise DependencyError(_NEEDS) from None
-    try:
-        with safe_open(str(file.path), "numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("aquatint", "{}"))
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ModelError(f"the model {file.path} cannot be used: it is damaged: {error}") from None
-    return str(about.get("kind", "")) if isinstance(about, dict) else ""
+        return str(_about(str(file.path)).get("kind", ""))
+    except (ModelError, OSError) as error:
+        raise ModelError(f"the model {file.path} cannot be used: {error}") from None
 
 
 def tensors_under(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
