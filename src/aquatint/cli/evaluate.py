@@ -37,9 +37,10 @@ def evaluate(
 ) -> None:
     """Compare codecs on pictures, and write tables, plots and a page to look at.
 
-    IMAGES are files or folders. Codecs are overfitted:eN (N: effort; overfitted-TUNE:eN for another objective), jpeg,
-    mozjpeg, jpegli, webp, avif, avif-psnr, jxl, heic, jpeg2000 and vvc. The same command again continues where it
-    stopped; what has been done with the same inputs is not done again.
+    IMAGES are files or folders. Codecs are overfitted:eN (N: effort; overfitted-TUNE:eN for another objective),
+    hyperprior (hyperprior+GENERATOR for another decoder), extreme and transport; jpeg, mozjpeg, jpegli, webp, avif,
+    avif-psnr, jxl, heic, jpeg2000 and vvc. The same command again continues where it stopped; what has been done with
+    the same inputs is not done again.
     """
     from aquatint.evaluation import baselines as published
     from aquatint.evaluation import coders, metrics, originals, plots, report, runner, tables
