@@ -368,6 +368,14 @@ def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
         save_file(values, installed / f"{name}.safetensors", {"aquatint": json.dumps(said)})
         with pytest.raises(ModelError, match="cannot be used"):
             model(name)
+    said = {"aquatint": json.dumps(about)}
+    save_file({"octets": np.zeros(8, np.uint8)}, installed / "octets.safetensors", said)
+    content = (installed / "octets.safetensors").read_bytes()
+    unknown = content.replace(b'"dtype":"U8"', b'"dtype":"F8_E5M2"')
+    length = int.from_bytes(content[:8], "little") + len(unknown) - len(content)
+    (installed / "octets.safetensors").write_bytes(length.to_bytes(8, "little") + unknown[8:])
+    with pytest.raises(ModelError, match="tensors cannot be read"):  # numpy has no such numbers
+        model("octets")
     (installed / "noise.safetensors").write_bytes(bytes(range(256)))
     with pytest.raises(ModelError, match="is damaged"):
         model("noise")

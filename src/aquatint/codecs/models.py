@@ -266,9 +266,13 @@ def _read(path: str, kind: str, form: int) -> tuple[dict[str, Any], dict[str, np
         raise ModelError(f"it is not a model of the {kind} codec" if kind in CODECS else f"it is not a {kind}")
     if about.get("format") != form:
         raise ModelError(f"it has format {about.get('format')}; this program reads {form}")
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    return about, load_file(path)
+    try:
+        return about, load_file(path)
+    except (SafetensorError, AttributeError) as error:  # AttributeError: numpy has no such type of numbers
+        raise ModelError(f"its tensors cannot be read: {error}") from None
 
 
 def kind(file: ModelFile) -> str:
