@@ -88,7 +88,8 @@ def main() -> None:
         return
     print(f"{arguments.width}x{arguments.height}, milliseconds a step: wall (CPU), and PyTorch's wall time over it")
     for architecture in ARCHITECTURES:
-        print(f"\n{architecture}, {architecture.multiplications_per_pixel:.0f} multiplications a pixel")
+        multiplications = architecture.multiplications_per_pixel([True] * architecture.grids)
+        print(f"\n{architecture}, {multiplications:.0f} multiplications a pixel")
         print(
             f"{'engine':>10} {'threads':>7} {'joint step':>16} {'frozen latents':>16} {'evaluation':>16} {'ratio':>6}"
         )

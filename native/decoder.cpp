@@ -114,7 +114,8 @@ nb::tuple decode_parameters(nb::bytes payload) {
     const StreamReader reader(span_of(payload));
     const Architecture& a = reader.architecture;
     return nb::make_tuple(Shape{a.grids, a.context, a.parents, a.hidden, a.residuals, a.noise},
-                          arrays_of(reader.parameters.values), reader.parameters.exponents, reader.parameters.origin);
+                          arrays_of(reader.parameters.values), reader.parameters.exponents, reader.parameters.origin,
+                          reader.mask);
 }
 
 nb::list origin_of(const Shape& shape, int which) {

@@ -107,9 +107,10 @@ void for_shared_channels(int channels, int rows, int worker, int parts, const Jo
 
 }  // namespace
 
-Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, int threads, Isa isa)
+Fit::Fit(const float* pixels, int height, int width, const NetworkShape& shape, bool skip_finest, int threads, Isa isa)
     : kernels_(fit_kernels(isa)),
       shape_(shape),
+      first_grid_(skip_finest ? 1 : 0),
       matrices_(parameter_matrices(shape)),
       parameters_(parameter_count(shape)),
       gradient_(parameters_.size()),
@@ -178,7 +179,7 @@ std::vector<double> Fit::forward(const Pass& pass) {
 }
 
 void Fit::quantise(const Pass& pass, int worker) {
-    for (int k = 0; k < shape_.grids; ++k) {
+    for (int k = first_grid_; k < shape_.grids; ++k) {
         const Quantiser quantiser{pass.temperature, pass.noise, pass.seed, static_cast<uint32_t>(k)};
         const Range rows = rows_of(worker, k);
         const Grid& grid = grids_[k];
@@ -191,7 +192,7 @@ void Fit::rate(const Pass& pass, int worker) {
     Worker& own = workers_[worker];
     std::fill(own.gradient.begin(), own.gradient.end(), 0.0f);
     Parameters<float> gradient = locate(shape_, own.gradient.data());
-    for (int k = 0; k < shape_.grids; ++k) {
+    for (int k = first_grid_; k < shape_.grids; ++k) {
         const Range rows = rows_of(worker, k);
         const Grid& grid = grids_[k];
         RatePass rate_pass{};
@@ -302,8 +303,8 @@ void Fit::backward(const Pass& pass) {
         for_strips(rows, kStrip, [&](int begin, int end) {
             if (shape_.residuals > 0) layer_backward(0, begin, end);
             kernels_.synthesise_backward(shape_, located_, input.data(), output_gradient,
-                                         pass.latent_gradient ? grids_[0].gradient.data() : nullptr, wanted, begin,
-                                         end);
+                                         pass.latent_gradient && first_grid_ == 0 ? grids_[0].gradient.data() : nullptr,
+                                         wanted, begin, end);
         });
         pool_.synchronise();
         for (int k = 0; k < std::min(kSerialLevel, shape_.grids - 1); ++k) {
@@ -356,7 +357,7 @@ void Fit::upsample_backward(const Pass& pass, int k, int worker, int parts) {
 
 // Adds what other workers found for the rows that this worker owns, in the order of the workers.
 void Fit::collect_latent_gradient(int worker) {
-    for (int k = 0; k < shape_.grids; ++k) {
+    for (int k = first_grid_; k < shape_.grids; ++k) {
         const Range mine = rows_of(worker, k);
         const auto add = [&](const OwnedPlane& from, int first) {
             const Plane plane = from;
@@ -369,7 +370,7 @@ void Fit::collect_latent_gradient(int worker) {
         for (int other = 0; other < pool_.size(); ++other) {
             const Range rows = rows_of(other, k);
             if (rows.begin < rows.end) add(workers_[other].above[k], rows.begin - kContextRows);
-            if (k > 0 && shape_.parents > 0)
+            if (k > first_grid_ && shape_.parents > 0)
                 add(workers_[other].coarser[k - 1], (rows_of(other, k - 1).begin >> 1) - 1);
         }
     }
@@ -381,7 +382,7 @@ void Fit::descend(float latent_rate, float network_rate) {
     if (latent_rate > 0) {
         const Adam step = adam_step(latent_rate, ++latent_steps_);
         pool_.run([&](int worker) {
-            for (int k = 0; k < shape_.grids; ++k) {
+            for (int k = first_grid_; k < shape_.grids; ++k) {
                 const Range rows = rows_of(worker, k);
                 const Grid& grid = grids_[k];
                 for (int y = rows.begin; y < rows.end; ++y)

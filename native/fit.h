@@ -23,12 +23,14 @@ struct Pass {
 
 class Fit {
 public:
-    /// `pixels` are three contiguous planes. Throws std::bad_alloc or std::system_error.
-    Fit(const float* pixels, int height, int width, const NetworkShape& shape, int threads, Isa isa);
+    /// `pixels` are three contiguous planes. If the finest grid is skipped its latents stay zero, and take neither bits
+    /// nor time. Throws std::bad_alloc or std::system_error.
+    Fit(const float* pixels, int height, int width, const NetworkShape& shape, bool skip_finest, int threads, Isa isa);
 
     int height() const { return grids_[0].height; }
     int width() const { return grids_[0].width; }
     std::size_t pixels() const { return static_cast<std::size_t>(height()) * width(); }
+    int first_grid() const { return first_grid_; }
     std::vector<Grid>& grids() { return grids_; }
     std::vector<float>& parameters() { return parameters_; }
     const std::vector<float>& parameter_gradient() const { return gradient_; }
@@ -74,6 +76,7 @@ private:
 
     const FitKernels& kernels_;
     const NetworkShape shape_;
+    const int first_grid_;  // the finest one that is in use
     const std::vector<ParameterMatrix> matrices_;
     std::vector<float> parameters_, gradient_, origin_;
     Soap soap_;

@@ -66,9 +66,10 @@ Array to_array(const std::vector<float>& values) {
 class Fitter {
 public:
     Fitter(const Pixels& pixels, int grids, int context, int parents, int hidden, int residuals, int noise,
-           int threads, const std::string& isa)
+           bool skip_finest, int threads, const std::string& isa)
         : fit_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
-               checked({grids, context, parents, hidden, residuals, noise}), checked_threads(threads), choose_isa(isa)),
+               checked({grids, context, parents, hidden, residuals, noise}), checked_skip(skip_finest, grids),
+               checked_threads(threads), choose_isa(isa)),
           picture_(3 * fit_.pixels()) {}
 
     Array parameters() { return to_array(fit_.parameters()); }
@@ -98,6 +99,9 @@ public:
         require(std::all_of(values.data(), values.data() + values.size(),
                             [](float x) { return std::abs(x) <= kLatentLimit; }),
                 "latents must be finite and from -511 to 511");
+        require(k >= fit_.first_grid() || std::all_of(values.data(), values.data() + values.size(),
+                                                      [](float x) { return x == 0; }),
+                "the finest grid is skipped: its latents must be 0");
         for (int y = 0; y < grid.height; ++y)
             std::copy_n(values.data() + std::size_t(y) * grid.width, grid.width, grid.latents.row(y));
     }
@@ -203,6 +207,11 @@ private:
         return shape;
     }
 
+    static bool checked_skip(bool skip_finest, int grids) {
+        require(!skip_finest || grids > 1, "the only grid cannot be skipped");
+        return skip_finest;
+    }
+
     static int checked_threads(int threads) {
         require_between("threads", threads, 0, kMaxThreads);
         return threads ? threads : std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
@@ -270,9 +279,9 @@ private:
 
 void bind_fitter(nb::module_& module) {
     nb::class_<Fitter>(module, "Fitter", "The fit of an overfitted codec to one picture, on the CPU.")
-        .def(nb::init<const Pixels&, int, int, int, int, int, int, int, const std::string&>(), "pixels"_a, nb::kw_only(),
-             "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "noise"_a = 0,
-             "threads"_a = 0, "isa"_a = "auto")
+        .def(nb::init<const Pixels&, int, int, int, int, int, int, bool, int, const std::string&>(), "pixels"_a,
+             nb::kw_only(), "grids"_a, "context"_a, "parents"_a, "hidden"_a, "residuals"_a, "noise"_a = 0,
+             "skip_finest"_a = false, "threads"_a = 0, "isa"_a = "auto")
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("set_origin", &Fitter::set_origin, "values"_a)

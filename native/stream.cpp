@@ -132,8 +132,8 @@ StreamReader::StreamReader(std::span<const uint8_t> payload) {
         if (sizes[group] == 0)
             require(kCorrupt, std::string("code scale of the absent ") + kGroupNames[group], code_scales[group], 0, 0);
     }
-    mask_ = payload[4 + kGroups] | payload[5 + kGroups] << 8;
-    require(kCorrupt, "mask of grids", mask_, 0, (1 << architecture.grids) - 1);
+    mask = payload[4 + kGroups] | payload[5 + kGroups] << 8;
+    require(kCorrupt, "mask of grids", mask, 0, (1 << architecture.grids) - 1);
 
     reader_ = open_reader(payload.subspan(kFixedBytes));
 
@@ -168,7 +168,7 @@ Latents StreamReader::latents(int height, int width, Isa isa) {
     const DecodeKernels& kernels = kernels_for(isa);
     const auto skewed = aligned_array<int16_t>(skewed_size(width, architecture.parents));
     for (int k = architecture.grids - 1; k >= 0; k--) {
-        if ((mask_ >> k & 1) == 0) continue;
+        if ((mask >> k & 1) == 0) continue;
         // Only now, so that a stream that fails in a coarse grid has not taken the memory of the fine ones.
         GridView& grid = views[k];
         latents.grids[k] = std::make_unique_for_overwrite<int16_t[]>(static_cast<size_t>(grid.height) * grid.width);

@@ -39,9 +39,9 @@ class StreamReader {
 
     Architecture architecture{};
     Parameters parameters;
+    unsigned mask = 0;  // of the grids that are in the stream
 
   private:
-    unsigned mask_ = 0;
     RansReader reader_{};
 };
 

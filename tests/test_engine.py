@@ -52,13 +52,16 @@ def random_engine(
     threads: int = 3,
     isa: str = "auto",
     seed: int = 0,
+    skip_finest: bool = False,
 ) -> Engine:
     generator = np.random.default_rng(seed)
     pixels = generator.random((3, height, width), dtype=np.float32)
-    engine = create_engine(pixels, architecture, device=device, threads=threads, isa=isa)
+    engine = create_engine(pixels, architecture, skip_finest=skip_finest, device=device, threads=threads, isa=isa)
     engine.parameters = random_parameters(architecture, generator)
     for k, shape in enumerate(architecture.grid_shapes(height, width)):
-        engine.set_latents(k, generator.normal(0, 2, shape).astype(np.float32))
+        latents = generator.normal(0, 2, shape).astype(np.float32)
+        if k >= skip_finest:
+            engine.set_latents(k, latents)
     return engine
 
 
@@ -75,12 +78,14 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, name: str, tolerance:
         assert error <= tolerance * largest + 1e-7, f"{name}: {error} against {largest}"
 
 
-def assert_gradients_of_autograd(height: int, width: int, architecture: Architecture, temperature: float) -> None:
-    oracle = random_engine(height, width, architecture, device="torch")
+def assert_gradients_of_autograd(
+    height: int, width: int, architecture: Architecture, temperature: float, skip_finest: bool = False
+) -> None:
+    oracle = random_engine(height, width, architecture, device="torch", skip_finest=skip_finest)
     expected_value, expected_bits, expected_parameters, expected_latents = oracle.gradients(temperature, 0.8, 0.1, 7)
     expected_arrays = split(expected_parameters, architecture)
     for isa in ISAS:
-        engine = random_engine(height, width, architecture, isa=isa)
+        engine = random_engine(height, width, architecture, isa=isa, skip_finest=skip_finest)
         value, bits, parameters, latents = engine.gradients(temperature, 0.8, 0.1, 7)
         assert float(value) == pytest.approx(float(expected_value), rel=1e-5)
         assert float(bits) == pytest.approx(float(expected_bits), rel=1e-5)
@@ -99,6 +104,30 @@ def test_gradients_are_those_of_autograd(size: tuple[int, int], architecture: Ar
 @pytest.mark.parametrize("temperature", [0.0, 0.02, 0.1, 1.0, 30.0])
 def test_gradients_at_other_temperatures(temperature: float) -> None:
     assert_gradients_of_autograd(45, 67, Architecture(5, 12, 4, 16, 2), temperature)
+
+
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[i] for i in (0, 3, 4, 7, 8)], ids=str)
+def test_gradients_without_the_finest_grid(architecture: Architecture) -> None:
+    assert_gradients_of_autograd(45, 67, architecture, temperature=0.3, skip_finest=True)
+
+
+@pytest.mark.parametrize(("device", "isa"), ENGINES)
+def test_a_skipped_grid_stays_zero_and_is_free(device: str, isa: str) -> None:
+    architecture = Architecture(4, 6, 2, 8, 1)
+    engine = random_engine(45, 67, architecture, device=device, isa=isa, skip_finest=True)
+    whole = random_engine(45, 67, architecture, device=device, isa=isa)
+    whole.set_latents(0, np.zeros((45, 67), np.float32))
+    np.testing.assert_allclose(engine.render(), whole.render(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(engine.evaluate()[1], [0, *whole.evaluate()[1][1:]], rtol=1e-6)
+    before = engine.latents(1)
+    for seed in range(3):
+        engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
+    assert not engine.latents(0).any()
+    assert (engine.latents(1) != before).any()
+    with pytest.raises(ValueError, match="skipped"):
+        engine.set_latents(0, np.ones((45, 67), np.float32))
+    with pytest.raises(UsageError, match="the only grid"):
+        create_engine(np.zeros((3, 4, 4), np.float32), Architecture(grids=1), skip_finest=True, device=device, isa=isa)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[:4], ids=str)

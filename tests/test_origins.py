@@ -19,7 +19,7 @@ TABLE = Path(__file__).parent.parent / "native" / "origins.bin"
 
 
 def test_the_table_has_every_decoder() -> None:
-    rows = {a: [origin_parameters(a, which) for which in (1, 17, 33, 49)] for a in presets.LADDER.values()}
+    rows = {a: [origin_parameters(a, which) for which in range(1, 98, 16)] for a in presets.LADDER.values()}
     assert pack(rows) == TABLE.read_bytes()
 
 
@@ -27,7 +27,14 @@ def test_the_table_has_every_decoder() -> None:
     ("lagrangian", "which"), [(1e-6, 1), (4e-4, 1), (2.5e-3, 17), (1.5e-2, 33), (9e-2, 49), (1.0, 49), (1e-3, 9)]
 )
 def test_origin_for_a_lagrangian(lagrangian: float, which: int) -> None:
-    assert origin_for(lagrangian) == which
+    assert origin_for(lagrangian, skip_finest=False) == which
+
+
+@pytest.mark.parametrize(
+    ("lagrangian", "which"), [(1e-6, 65), (2.5e-3, 65), (6e-3, 73), (1.5e-2, 81), (9e-2, 97), (1, 97)]
+)
+def test_origin_without_the_finest_grid(lagrangian: float, which: int) -> None:
+    assert origin_for(lagrangian, skip_finest=True) == which
 
 
 def test_fewer_grids_leave_out_the_coarsest() -> None:

@@ -82,6 +82,13 @@ def test_any_size(shape: tuple[int, int]) -> None:
     assert encoded.report.psnr > 20
 
 
+def test_low_rates_skip_the_finest_grid(kodak: list[Path]) -> None:
+    pixels = aquatint.read(kodak[2]).to_array()[:256, :256]
+    for bpp, skipped in ((0.2, True), (1.5, False)):
+        payload = payload_of(compress(pixels, effort=1, bpp=bpp).data)
+        assert native.decode_latents(payload, 256, 256)[0].any() != skipped
+
+
 # --- Wasserstein distortion
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aquatint.codecs.overfitted.rate_model import LAGRANGIANS, block_energies, expected_bpp, lagrangian_for
+from aquatint.codecs.overfitted.rate_model import (
+    LAGRANGIANS,
+    block_energies,
+    expected_bpp,
+    finest_share,
+    lagrangian_for,
+)
 
 
 def test_energies_are_those_of_an_orthonormal_transform() -> None:
@@ -20,6 +26,20 @@ def test_a_single_cosine_has_one_coefficient() -> None:
     energies = block_energies(np.broadcast_to(wave[:, None, None], (8, 8, 3)))
     assert np.argmax(energies[0]) == 3 * 8 - 1
     assert energies[0].max() == pytest.approx(energies[0].sum())
+
+
+def test_the_share_of_the_finest_octave() -> None:
+    def share(*frequencies: int) -> float:
+        rows = np.arange(8) + 0.5
+        wave = sum(np.outer(np.cos(np.pi / 8 * k * rows), np.ones(8)) for k in frequencies)
+        return finest_share(block_energies(np.asarray(wave)[..., None].repeat(3, 2)), 1e-3)
+
+    assert share(3) == pytest.approx(0)
+    assert share(4) == pytest.approx(1)
+    assert share(2, 5) == pytest.approx(0.5)
+    assert finest_share(block_energies(np.full((8, 8, 3), 0.5)), 1e-3) == 0
+    noise = block_energies(np.random.default_rng(2).random((64, 64, 3)))
+    assert finest_share(noise, 1e-3) == pytest.approx(48 / 63, abs=0.02)
 
 
 def test_the_lagrangian_inverts_the_rate() -> None:

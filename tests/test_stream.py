@@ -34,6 +34,7 @@ from aquatint.codecs.overfitted.stream import (
     MAX_EXPONENTS,
     Stream,
     measure,
+    multiplications_per_pixel,
     origin_of,
     read,
     round_origin,
@@ -91,7 +92,7 @@ def test_decodes_like_the_reference(name: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("grids", "noise"), [(1, 0), (4, 0), (7, 0), (1, 1), (4, 3), (7, 2)])
-@pytest.mark.parametrize("which", [1, 9, 17, 33, 49])
+@pytest.mark.parametrize("which", [1, 9, 17, 49, 65, 97])
 def test_counts_parameters_from_an_origin(which: int, grids: int, noise: int) -> None:
     architecture = replace(LADDER["fast"], grids=grids, noise=noise)
     origin = origin_of(architecture, which)
@@ -125,7 +126,7 @@ def test_origins_lie_between_their_rows() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "which"),
-    [(LADDER["default"], 50), (LADDER["default"], 255), (Architecture(), 1), (replace(LADDER["fast"], grids=8), 1)],
+    [(LADDER["default"], 98), (LADDER["default"], 255), (Architecture(), 1), (replace(LADDER["fast"], grids=8), 1)],
 )
 def test_unknown_origins_are_refused(architecture: Architecture, which: int) -> None:
     with pytest.raises(UnsupportedFeatureError, match=f"origin {which} is not known"):
@@ -252,6 +253,8 @@ def test_grids_of_zeros_cost_nothing() -> None:
     assert int.from_bytes(payload[11:13], "little") == 0b10100
     assert_same_latents(list(read(payload, 64, 64).latents), latents)
     assert [cost > 0 for cost in measure(sparse).grids] == [k in (2, 4) for k in range(7)]
+    rest = Architecture().multiplications_per_pixel([False] * 7)
+    assert multiplications_per_pixel(payload) == pytest.approx(rest + (2 * 16**2 + 2 * 16) * (4**-2 + 4**-4))
 
 
 @pytest.mark.parametrize("spread", [0.05, 1, 10, 300, 9000])

@@ -62,8 +62,10 @@ def decode(
 def decode_latents(payload: bytes, height: int, width: int, isa: str = "auto") -> list[NDArray[np.int16]]:
     """Decodes only the latents: one array a grid, finest first. Arguments and errors are those of `decode`."""
 
-def decode_parameters(payload: bytes) -> tuple[Sizes, list[NDArray[np.int32]], list[int], int]:
-    """Decodes only the sizes, the parameters, their step exponents and the number of their origin (FORMAT.md, 2.2)."""
+def decode_parameters(payload: bytes) -> tuple[Sizes, list[NDArray[np.int32]], list[int], int, int]:
+    """Decodes only the sizes, the parameters, their step exponents, the number of their origin, and the mask of grids
+    that are coded (FORMAT.md, 2.1 and 2.2).
+    """
 
 def origin(architecture: Sizes, which: int) -> list[NDArray[np.int32]]:
     """What the parameters of the seven groups are counted from, in units of 2^-12; nothing but zeros for origin 0.
@@ -191,6 +193,7 @@ class Fitter:
     Args:
         pixels: finite float32 of shape (3, H, W), H and W up to 65535.
         grids, context, parents, hidden, residuals, noise: see `Architecture`.
+        skip_finest: the finest grid's latents stay zero, and take neither bits nor time.
         threads: 0 for one a core, up to 256; small pictures get fewer.
         isa: one of `instruction_sets()`, or "auto".
 
@@ -208,6 +211,7 @@ class Fitter:
         hidden: int,
         residuals: int,
         noise: int = 0,
+        skip_finest: bool = False,
         threads: int = 0,
         isa: str = "auto",
     ) -> None: ...

@@ -23,7 +23,12 @@ from torch import Tensor
 from aquatint.codecs.overfitted import analysis, presets
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import create_engine
-from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, origin_for, origin_parameters
+from aquatint.codecs.overfitted.initialise import (
+    ORIGIN_LAGRANGIANS,
+    SKIPPING_LAGRANGIANS,
+    origin_for,
+    origin_parameters,
+)
 from aquatint.training.origins import mosaic
 
 
@@ -63,17 +68,22 @@ def initial_networks(spread: float, seed: int) -> dict[str, Tensor]:
     return {name: array.requires_grad_() for name, array in networks.items()}
 
 
-def analyse(planes: Tensor, networks: dict[str, Tensor], scale: float) -> list[Tensor]:
-    """`analysis.first_latents` in PyTorch, without its limit.
+def analyse(planes: Tensor, networks: dict[str, Tensor], scale: float, first_grid: int) -> list[Tensor]:
+    """`analysis.first_latents` in PyTorch, without its limit, from a grid on.
 
     Args:
         planes: the picture, (3, H, W).
         networks: arrays as in `analysis.SHAPES`.
         scale: see `analysis.scale_of`.
+        first_grid: the finest one to find latents for.
     """
     border = analysis.SIDE // 2
     level, latents = planes[None], []
     for k in range(analysis.GRIDS):
+        if k > 0:
+            level = F.avg_pool2d(level, 2, ceil_mode=True)
+        if k < first_grid:
+            continue
         net = {name: array[k] for name, array in networks.items()}
         x = F.pad(level - 0.5, [border] * 4, mode="replicate")
         h = F.conv2d(
@@ -85,17 +95,19 @@ def analyse(planes: Tensor, networks: dict[str, Tensor], scale: float) -> list[T
         y = F.conv2d(F.relu(h), net["out"][None, :, None, None])
         y = y + F.conv2d(x, net["direct"].view(1, 3, analysis.SIDE, analysis.SIDE)) + net["out_bias"]
         latents.append((torch.exp2(net["gain"] * scale) * y)[0, 0])
-        level = F.avg_pool2d(level, 2, ceil_mode=True)
     return latents
 
 
-def train(photographs: Sequence[Path], architecture: Architecture, recipe: Recipe) -> dict[str, Tensor]:
-    """Trains the analysis of one decoder; prints its progress."""
+def train(
+    photographs: Sequence[Path], architecture: Architecture, skip_finest: bool, recipe: Recipe
+) -> dict[str, Tensor]:
+    """Trains the analysis of one decoder, for fits with or without the finest grid; prints its progress."""
     networks = initial_networks(recipe.spread, 0)
     adam = torch.optim.Adam(networks.values(), betas=(0.9, 0.99))
     random = np.random.default_rng(0)
     crops = mosaic(photographs, 1, recipe.crops, recipe.side, 0).reshape(3, recipe.side, recipe.crops, recipe.side)
-    low, *_, high = map(math.log, ORIGIN_LAGRANGIANS)
+    first_grid = int(skip_finest)
+    low, *_, high = map(math.log, SKIPPING_LAGRANGIANS if skip_finest else ORIGIN_LAGRANGIANS)
     start, costs = time.perf_counter(), []
     for step in range(recipe.steps):
         progress = step / recipe.steps
@@ -103,16 +115,16 @@ def train(photographs: Sequence[Path], architecture: Architecture, recipe: Recip
         lagrangian = math.exp(random.uniform(low, high))
         chosen = random.integers(recipe.crops, size=(recipe.rows, recipe.columns))
         planes = np.concatenate([crops[:, :, row].reshape(3, recipe.side, -1) for row in chosen], axis=1)
-        latents = analyse(torch.from_numpy(planes), networks, analysis.scale_of(lagrangian))
-        engine = create_engine(planes, architecture)
-        engine.parameters = origin_parameters(architecture, origin_for(lagrangian))
-        for k, grid in enumerate(latents):
+        latents = analyse(torch.from_numpy(planes), networks, analysis.scale_of(lagrangian), first_grid)
+        engine = create_engine(planes, architecture, skip_finest=skip_finest)
+        engine.parameters = origin_parameters(architecture, origin_for(lagrangian, skip_finest))
+        for k, grid in enumerate(latents, first_grid):
             engine.set_latents(k, grid.detach().clamp(-LATENT_LIMIT, LATENT_LIMIT).numpy())
         error, bits, _, gradients = engine.gradients(temperature, noise, lagrangian, step)
         cost = float(error) + lagrangian * float(bits) / planes[0].size
         # Of the logarithm of the cost, so that all Lagrangians count alike.
         adam.zero_grad()
-        torch.autograd.backward(latents, [torch.from_numpy(gradient / cost) for gradient in gradients])
+        torch.autograd.backward(latents, [torch.from_numpy(gradient / cost) for gradient in gradients[first_grid:]])
         torch.nn.utils.clip_grad_norm_(networks.values(), 1.0)
         for group in adam.param_groups:
             group["lr"] = recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -136,11 +148,12 @@ def main() -> None:
         with np.load(arguments.out) as file:
             arrays |= file
     for name in arguments.decoders:
-        print(name)
-        networks = train(photographs, presets.LADDER[name], Recipe())
-        which = analysis.name_of(presets.LADDER[name])
-        arrays |= {f"{which}/{key}": array.numpy().astype(np.float16) for key, array in networks.items()}
-        np.savez_compressed(arguments.out, **arrays)  # type: ignore[arg-type]
+        for skip_finest in (False, True):
+            which = analysis.name_of(presets.LADDER[name], skip_finest)
+            print(f"{name}: {which}")
+            networks = train(photographs, presets.LADDER[name], skip_finest, Recipe())
+            arrays |= {f"{which}/{key}": array.numpy().astype(np.float16) for key, array in networks.items()}
+            np.savez_compressed(arguments.out, **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

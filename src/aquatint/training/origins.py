@@ -30,6 +30,7 @@ from aquatint.codecs.overfitted.initialise import (
     DEFAULT_TAPS,
     ORIGIN_LAGRANGIANS,
     ORIGIN_UNIT,
+    SKIPPING_LAGRANGIANS,
     random_parameters,
     split,
 )
@@ -46,6 +47,7 @@ class Recipe:
         side: of its crops in pixels, large enough for all seven grids to matter.
         steps: for the second Lagrangian; the others continue from a neighbour with half as many.
         passes: through all Lagrangians; all but the first begin where the one before has come to, with new latents.
+            The rows without the finest grid follow once, from the second of the others.
     """
 
     rows: int = 4
@@ -81,10 +83,15 @@ def mosaic(photographs: Sequence[Path], rows: int, columns: int, side: int, seed
 
 
 def learn(
-    planes: np.ndarray, architecture: Architecture, start: np.ndarray, lagrangian: float, steps: int
+    planes: np.ndarray,
+    architecture: Architecture,
+    start: np.ndarray,
+    lagrangian: float,
+    steps: int,
+    skip_finest: bool = False,
 ) -> np.ndarray:
     """The networks of a fit to a mosaic; prints its progress."""
-    engine = create_engine(planes, architecture)
+    engine = create_engine(planes, architecture, skip_finest=skip_finest)
     engine.parameters = start
 
     def report(progress: Progress) -> None:
@@ -138,6 +145,10 @@ def main() -> None:
             for lagrangian in higher:
                 rows.append(learn(planes, architecture, rows[-1], lagrangian, steps))
             start = rows[2]
+        start = rows[1]
+        for lagrangian in SKIPPING_LAGRANGIANS:
+            start = learn(planes, architecture, start, lagrangian, steps, skip_finest=True)
+            rows.append(start)
         origins[architecture] = rows
     arguments.out.write_bytes(pack(origins))
 

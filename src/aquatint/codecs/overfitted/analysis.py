@@ -24,7 +24,6 @@ from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS
 GRIDS = 7
 SIDE = 5  # of the neighbourhood
 UNITS = 16
-_FADING = 1.5e-2  # the Lagrangian above which first latents of the finest grids fade
 SHAPES = {
     "direct": (GRIDS, 3 * SIDE**2),
     "first": (GRIDS, UNITS, 3 * SIDE**2),
@@ -40,9 +39,10 @@ SHAPES = {
 GREY = np.float32(0.5)  # is taken from pixels
 
 
-def name_of(architecture: Architecture) -> str:
-    """Of the networks that an analysis was trained for, whatever the number of grids."""
-    return f"{architecture.context}-{architecture.parents}-{architecture.hidden}-{architecture.residuals}"
+def name_of(architecture: Architecture, skip_finest: bool) -> str:
+    """Of what an analysis was trained for: the sizes of the networks, and whether the finest grid is skipped."""
+    sizes = f"{architecture.context}-{architecture.parents}-{architecture.hidden}-{architecture.residuals}"
+    return sizes + "-skip" * skip_finest
 
 
 def scale_of(lagrangian: float) -> float:
@@ -66,27 +66,26 @@ def pyramid(planes: np.ndarray, levels: int) -> list[np.ndarray]:
     return out
 
 
-def first_latents(planes: np.ndarray, architecture: Architecture, lagrangian: float) -> list[np.ndarray]:
-    """Latents to start a fit from, float32, finest grid first.
-
-    They are zeros if no analysis was trained for the architecture. At high Lagrangians the two finest grids fade: the
-    few latents that will be left there are found sooner than all others forgotten.
+def first_latents(
+    planes: np.ndarray, architecture: Architecture, lagrangian: float, skip_finest: bool
+) -> list[np.ndarray]:
+    """Latents to start a fit from, float32, finest grid first; zeros if no analysis was trained for the fit.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].
         architecture: of the decoder.
         lagrangian: weight of a bit per pixel.
+        skip_finest: whether the finest grid has to stay zero.
     """
-    networks = _load().get(name_of(architecture))
+    latents = [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
+    networks = _load().get(name_of(architecture, skip_finest))
     if networks is None:
-        return [np.zeros(shape, np.float32) for shape in architecture.grid_shapes(*planes.shape[1:])]
+        return latents
     scale = np.float32(scale_of(lagrangian))
-    latents = [
-        _latents(level, {name: array[k] for name, array in networks.items()}, scale)
-        for k, level in enumerate(pyramid(planes, architecture.grids))
-    ]
-    fading = np.float32(min(_FADING / lagrangian, 1.0) ** 2)
-    return [fading * grid for grid in latents[:2]] + latents[2:]
+    levels = pyramid(planes, architecture.grids)
+    for k in range(int(skip_finest), architecture.grids):
+        latents[k] = _latents(levels[k], {name: array[k] for name, array in networks.items()}, scale)
+    return latents
 
 
 def _latents(level: np.ndarray, network: Mapping[str, np.ndarray], scale: np.float32) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LATENT_LIMIT = 511  # latents are integers from -511 to 511
@@ -63,10 +64,13 @@ class Architecture:
         """Number of parameters of all networks."""
         return sum(math.prod(shape) for shape in self.arrays().values())
 
-    @property
-    def multiplications_per_pixel(self) -> float:
-        """Multiplications that the decoder needs for one pixel: entropy network, upsampling and synthesis."""
-        latents = sum(4.0**-k for k in range(self.grids))
+    def multiplications_per_pixel(self, coded: Sequence[bool]) -> float:
+        """Multiplications that the decoder needs for one pixel: entropy network, upsampling and synthesis.
+
+        Args:
+            coded: for each grid, whether it has latents; the others are zero, and take no entropy network.
+        """
+        latents = sum(4.0**-k for k, is_coded in enumerate(coded) if is_coded)
         entropy = (2 * self.inputs**2 + 2 * self.inputs) * latents
         # Doubling a channel to n samples takes 4 multiplications for each of n/2 intermediate and n final samples.
         upsampling = sum(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aquatint import native
+from aquatint.codecs.overfitted import stream
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.container import NO_MODEL, Header
 from aquatint.errors import UsageError
@@ -30,4 +31,4 @@ def describe(payload: bytes, header: Header) -> dict[str, object]:
     """The decoder that a payload brings, see `aquatint.codecs.Codec.describe`."""
     sizes, *_ = native.decode_parameters(payload)
     architecture = Architecture(*sizes)
-    return {**vars(architecture), "multiplications_per_pixel": architecture.multiplications_per_pixel}
+    return {**vars(architecture), "multiplications_per_pixel": stream.multiplications_per_pixel(payload)}

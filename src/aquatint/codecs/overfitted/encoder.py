@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
-from aquatint.codecs.overfitted.fit import TUNING_SHARE, Reporter, fit, tune
+from aquatint.codecs.overfitted.fit import SLOPE, TUNING_SHARE, WHOLE, WITHOUT_FINEST, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
@@ -23,6 +24,7 @@ from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
     block_energies,
     expected_bpp,
+    finest_share,
     lagrangian_for,
 )
 from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
@@ -35,9 +37,11 @@ BPP_ACCEPTED = 0.972, 1.028
 SIZE_ACCEPTED = 0.955, 1.0
 SIZE_AIM = 0.98
 MAX_TRIALS = 8  # fits at most, if the rate is missed all the same
-SLOPE = -0.6  # typical d log(bits) / d log(lagrangian)
 CONTROL_STEPS = 500  # what a fit needs at the least to follow its bits
-SHORTNESS = 500.0  # steps: the fewer a fit has, the more bits it takes at a Lagrangian, and the larger one it needs
+CONTROL_START = 1.5  # of the Lagrangian that is guessed: bits are easier to give back than to take away
+# Steps: the fewer a fit has, the more bits it takes at a Lagrangian, and the larger one it needs; less so without the
+# finest grid.
+SHORTNESS, SKIPPING_SHORTNESS = 500.0, 25.0
 LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
@@ -140,10 +144,14 @@ def encode(
     if objective is not None:
         architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
         distortion = objective.distortion(planes, options.sigma_map, device=options.device, threads=options.threads)
-    engine = create_engine(planes, architecture, device=options.device, threads=options.threads)
+    # For all fits of a search: at the Lagrangian where it changes, bits jump.
+    skip_finest = presets.skips_finest(architecture, aim.lagrangian, finest_share(energies, aim.lagrangian))
+    engine = create_engine(
+        planes, architecture, skip_finest=skip_finest, device=options.device, threads=options.threads
+    )
     steps = presets.steps(options.effort)
-    reporter = Reporter(options.progress, steps, height * width)
-    job = Job(planes, engine, architecture, steps, options.seed, reporter, distortion)
+    reporter = Reporter(options.progress, 0, height * width)
+    job = Job(planes, engine, architecture, skip_finest, steps, options.seed, reporter, distortion)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -155,7 +163,7 @@ def encode(
     return best.payload, Report(
         measure_psnr=lambda: psnr(error),  # known already: nothing next to the time of a fit
         estimated_bits=best.estimated_bits,
-        multiplications_per_pixel=architecture.multiplications_per_pixel,
+        multiplications_per_pixel=stream.multiplications_per_pixel(best.payload),
         steps=reporter.done,
         lagrangian=best.lagrangian,
     )
@@ -182,6 +190,7 @@ class Job:
     planes: np.ndarray
     engine: Engine
     architecture: Architecture
+    skip_finest: bool
     steps: int
     seed: int
     reporter: Reporter
@@ -192,15 +201,23 @@ class Job:
 
         Args: as for `fit`.
         """
+        self.reporter.steps += self.steps
         engine, architecture = self.engine, self.architecture
-        origin = origin_for(lagrangian)
+        origin = origin_for(lagrangian, self.skip_finest)
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
-        set_latents(engine, first_latents(self.planes, architecture, lagrangian))
+        set_latents(engine, first_latents(self.planes, architecture, lagrangian, self.skip_finest))
         engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(
-            engine, self.steps - tuning, lagrangian, wanted_bits, self.seed, self.reporter, self.distortion
+            engine,
+            self.steps - tuning,
+            lagrangian,
+            wanted_bits,
+            self.seed,
+            self.reporter,
+            self.distortion,
+            WITHOUT_FINEST if self.skip_finest else WHOLE,
         )
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)
@@ -211,23 +228,38 @@ class Job:
 
 
 def search(job: Job, aim: Aim) -> list[Trial]:
-    """Fits until the payload has the bits that are wanted, or MAX_TRIALS times.
-
-    If it has enough steps, the first fit moves the Lagrangian. Others keep it, and the next one is interpolated. All
-    begin anew: latents that the soft rounding has hardened no longer follow.
-    """
+    """Fits until the payload has the bits that are wanted, or MAX_TRIALS times; each fit begins anew."""
     if aim.bits is None:
         return [job.run(aim.lagrangian, None)]
+    trials: list[Trial] = []
+    attempts = controlled(job, aim, aim.bits) if job.steps >= CONTROL_STEPS else interpolated(job, aim, aim.bits)
+    for trial in itertools.islice(attempts, MAX_TRIALS):
+        trials.append(trial)
+        if aim.least <= trial.bits <= aim.most:
+            break
+    return trials
+
+
+def controlled(job: Job, aim: Aim, bits: float) -> Iterator[Trial]:
+    """Fits that move the Lagrangian, all from the same one; what one misses the next one is asked for on top."""
     networks = presets.TYPICAL_PARAMETER_BITS * job.architecture.parameter_count
-    wanted = max(aim.bits - networks, LATENT_SHARE * aim.bits) if job.steps >= CONTROL_STEPS else None
-    first = aim.lagrangian * (1 + SHORTNESS / job.steps)
+    first, asked = min(CONTROL_START * aim.lagrangian, LAGRANGIANS[1]), bits
+    while True:
+        trial = job.run(first, max(asked - networks, LATENT_SHARE * asked))
+        yield trial
+        asked *= bits / trial.bits
+
+
+def interpolated(job: Job, aim: Aim, bits: float) -> Iterator[Trial]:
+    """Fits that keep their Lagrangian: too short to follow their bits."""
+    shortness = SKIPPING_SHORTNESS if job.skip_finest else SHORTNESS
+    first = aim.lagrangian * (1 + shortness / job.steps)
     if aim.lagrangian < ORIGIN_LAGRANGIANS[-1]:
         first = min(first, ORIGIN_LAGRANGIANS[-1])  # beyond it fits begin, and end, with less for the bits
-    trials = [job.run(min(first, LAGRANGIANS[1]), wanted)]
-    while not aim.least <= trials[-1].bits <= aim.most and len(trials) < MAX_TRIALS:
-        job.reporter.steps += job.steps
-        trials.append(job.run(next_lagrangian(trials[wanted is not None :] or trials, aim.bits), None))
-    return trials
+    trials = [job.run(min(first, LAGRANGIANS[1]), None)]
+    while True:
+        yield trials[-1]
+        trials.append(job.run(next_lagrangian(trials, bits), None))
 
 
 def next_lagrangian(trials: Sequence[Trial], bits: float) -> float:

@@ -96,13 +96,20 @@ class Engine(Protocol):
 
 
 def create_engine(
-    pixels: np.ndarray, architecture: Architecture, *, device: str = "cpu", threads: int = 0, isa: str = "auto"
+    pixels: np.ndarray,
+    architecture: Architecture,
+    *,
+    skip_finest: bool = False,
+    device: str = "cpu",
+    threads: int = 0,
+    isa: str = "auto",
 ) -> Engine:
     """The engine for a device, with latents and parameters of zero.
 
     Args:
         pixels: the picture, float32 of shape (3, H, W) in [0, 1].
         architecture: sizes of the model.
+        skip_finest: the finest grid's latents stay zero, and take neither bits nor time.
         device: "cpu" or "auto" for the native engine; "torch", or a device of PyTorch such as "cuda", for the other.
         threads: of the native engine; 0 for one a core.
         isa: instruction set of the native engine, or "auto".
@@ -126,6 +133,7 @@ def create_engine(
                 hidden=architecture.hidden,
                 residuals=architecture.residuals,
                 noise=architecture.noise,
+                skip_finest=skip_finest,
                 threads=threads,
                 isa=isa,
             )
@@ -133,6 +141,6 @@ def create_engine(
             from aquatint.codecs.overfitted.torch_engine import TorchEngine
         except ImportError as error:
             raise DependencyError(f"device {device!r} needs PyTorch: pip install 'aquatint[torch]'") from error
-        return TorchEngine(pixels, architecture, "cpu" if device == "torch" else device)
+        return TorchEngine(pixels, architecture, "cpu" if device == "torch" else device, skip_finest)
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -16,25 +16,57 @@ from aquatint.codecs.overfitted.engine import Distortion, Engine
 from aquatint.codecs.overfitted.rate_model import LAGRANGIANS
 
 TUNING_SHARE = 0.05  # of the steps: networks alone, on rounded latents
-# Rate control: every so often the latents are rounded and their bits counted; d log(lagrangian) = GAIN * d progress *
-# log(expected bits / wanted). Bits fall with about the 0.6th power of the Lagrangian, so that an error decays within
-# a ninth of the fit; but it takes them some tens of steps, which limits the gain a step. At the end they stay behind.
-GAIN = 15.0
-GAIN_PER_STEP = 0.04
+# Rate control: every so often the latents are rounded and their bits counted. Bits follow the Lagrangian late, so what
+# they say is about the one that they have felt so far. From there SLOPE leads to the one that should give the wanted
+# bits, and the Lagrangian goes a part of the way.
+SLOPE = -0.6  # typical d log(bits) / d log(lagrangian)
+LAG = 30.0  # steps in which bits follow
+CONTROL_SHARE = 0.4  # of the way, each time
 CONTROL_EVERY = 0.02  # of the fit
 CONTROL_UNTIL = 0.93
-# Bits of the rounded latents during a fit relative to those at its end, by progress, at about 0.3 bits per pixel: means
-# over photographs and numbers of steps, from which single fits differ by a tenth early and by a hundredth late. At
-# other rates the logarithm of the ratio goes with bpp^-0.5. Control must start early: once the soft rounding has
-# hardened, latents no longer leave their integers.
-BITS_ON_THE_WAY = {
-    **{0.08: 1.9, 0.1: 1.78, 0.15: 1.62, 0.2: 1.5, 0.25: 1.41, 0.3: 1.34, 0.4: 1.23},
-    **{0.5: 1.155, 0.6: 1.11, 0.7: 1.08, 0.8: 1.045, 0.9: 1.012, 1.0: 1.0},
-}
-BITS_ON_THE_WAY_BPP = 0.3
-EXPONENTS = 0.4, 1.5  # of the ratio, for 0.13 to 1.9 bits per pixel
 WARM_UP = 0.3  # of the fit: the mean squared error first, which is faster and finds the large shapes as well
 REPORT_EVERY = 10  # steps between two calls of the progress callback
+
+
+@dataclass(frozen=True)
+class BitsOnTheWay:
+    """How many bits rounded latents have during a fit, relative to those at its end.
+
+    Means over photographs and numbers of steps, from which single fits differ by a tenth early and by a hundredth late.
+
+    Attributes:
+        ratios: by progress, from where control starts. It must start early: once the soft rounding has hardened,
+            latents no longer leave their integers.
+        bpp: at which they hold; at other rates their logarithm goes with bpp^-0.5,
+        exponents: but at the least, and at the most, with this factor.
+    """
+
+    ratios: Mapping[float, float]
+    bpp: float
+    exponents: tuple[float, float]
+
+    def ratio(self, progress: float, bpp: float) -> float:
+        """The ratio for a fit that shall end at a rate of the latents."""
+        exponent = min(max(math.sqrt(self.bpp / bpp), self.exponents[0]), self.exponents[1])
+        return float(np.interp(progress, list(self.ratios), list(self.ratios.values()))) ** exponent
+
+
+WHOLE = BitsOnTheWay(
+    {
+        **{0.08: 2.0, 0.1: 1.87, 0.15: 1.67, 0.2: 1.55, 0.25: 1.46, 0.3: 1.385, 0.4: 1.27},
+        **{0.5: 1.175, 0.6: 1.115, 0.7: 1.075, 0.8: 1.04, 0.9: 1.012, 1.0: 1.0},
+    },
+    bpp=0.3,
+    exponents=(0.4, 1.55),
+)
+WITHOUT_FINEST = BitsOnTheWay(
+    {
+        **{0.08: 1.94, 0.1: 1.79, 0.15: 1.59, 0.2: 1.5, 0.25: 1.425, 0.3: 1.36, 0.4: 1.23},
+        **{0.5: 1.13, 0.6: 1.075, 0.7: 1.045, 0.8: 1.02, 0.9: 1.0, 1.0: 1.0},
+    },
+    bpp=0.08,
+    exponents=(0.3, 2.2),
+)
 
 
 @dataclass
@@ -43,7 +75,7 @@ class Reporter:
 
     Attributes:
         callback: called every few steps; None for silence.
-        steps: steps in all stages together.
+        steps: steps in all fits that have begun.
         pixels: of the picture, to turn bits into bits per pixel.
     """
 
@@ -77,6 +109,7 @@ def fit(
     seed: int,
     reporter: Reporter,
     distortion: Distortion | None = None,
+    on_the_way: BitsOnTheWay = WHOLE,
 ) -> float:
     """Moves latents and networks together for a number of steps.
 
@@ -88,21 +121,22 @@ def fit(
         seed: of the quantisation noise.
         reporter: is told about every step.
         distortion: takes the place of the mean squared error after the first WARM_UP of the fit.
+        on_the_way: what is known of the bits on the way to the end.
 
     Returns:
         The Lagrangian at the end.
     """
     control_every = max(1, round(CONTROL_EVERY * steps))
+    felt = math.log(lagrangian)
     for i in range(steps):
         progress = i / steps
-        if wanted_bits and i % control_every == 0 and min(BITS_ON_THE_WAY) <= progress <= CONTROL_UNTIL:
+        if wanted_bits and i % control_every == 0 and min(on_the_way.ratios) <= progress <= CONTROL_UNTIL:
             bits_now = max(sum(engine.evaluate()[1]), 1.0)
-            ratio = np.interp(progress, list(BITS_ON_THE_WAY), list(BITS_ON_THE_WAY.values()))
-            exponent = math.sqrt(BITS_ON_THE_WAY_BPP * reporter.pixels / wanted_bits)
-            expected = bits_now / ratio ** min(max(exponent, EXPONENTS[0]), EXPONENTS[1])
-            gain = min(GAIN / steps, GAIN_PER_STEP)
-            lagrangian *= (expected / wanted_bits) ** (gain * control_every)
+            expected = bits_now / on_the_way.ratio(progress, wanted_bits / reporter.pixels)
+            aimed = felt + math.log(wanted_bits / expected) / SLOPE
+            lagrangian *= math.exp(CONTROL_SHARE * (aimed - math.log(lagrangian)))
             lagrangian = min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
+        felt += (math.log(lagrangian) - felt) / LAG
         setting = schedule.fitting(i, steps)
         now = distortion if progress >= WARM_UP else None
         value, bits = engine.step(

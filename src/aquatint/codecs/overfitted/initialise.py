@@ -14,8 +14,10 @@ DEFAULT_TAPS = np.array([-3, -9, 67, 201], np.float32) / 256
 INITIAL_LOG_SCALE = -2.0  # base-2 logarithm of the Laplace scale
 DEFAULT_COLOUR = 0.5  # mid grey: bias of the synthesis' output
 
-# Lagrangians that origins are learned for (about 0.8, 0.3, 0.1 and 0.03 bpp), with interpolated ones between them.
+# Lagrangians that origins are learned for (about 0.8, 0.3, 0.1 and 0.03 bpp), with interpolated ones between them; and
+# those of fits that skip the finest grid, whose rows follow in the table.
 ORIGIN_LAGRANGIANS = 4e-4, 2.5e-3, 1.5e-2, 9e-2
+SKIPPING_LAGRANGIANS = ORIGIN_LAGRANGIANS[1:]
 ORIGINS_PER_ROW = 16
 ORIGIN_UNIT = 2.0**-12
 
@@ -54,15 +56,17 @@ def random_parameters(architecture: Architecture, seed: int) -> np.ndarray:
     return vector
 
 
-def origin_for(lagrangian: float) -> int:
-    """The number of the learned origin for a Lagrangian.
+def origin_for(lagrangian: float, skip_finest: bool) -> int:
+    """The number of the learned origin for a fit.
 
     Args:
         lagrangian: weight of a bit per pixel.
+        skip_finest: whether the fit skips the finest grid.
     """
-    last = ORIGINS_PER_ROW * (len(ORIGIN_LAGRANGIANS) - 1)
-    positions = np.linspace(0, last, len(ORIGIN_LAGRANGIANS))
-    return 1 + round(float(np.interp(np.log(lagrangian), np.log(ORIGIN_LAGRANGIANS), positions)))
+    learned = SKIPPING_LAGRANGIANS if skip_finest else ORIGIN_LAGRANGIANS
+    first = 1 + skip_finest * ORIGINS_PER_ROW * len(ORIGIN_LAGRANGIANS)
+    positions = first + ORIGINS_PER_ROW * np.arange(len(learned))
+    return round(float(np.interp(np.log(lagrangian), np.log(learned), positions)))
 
 
 def origin_parameters(architecture: Architecture, which: int) -> np.ndarray:

@@ -44,6 +44,13 @@ def expected_bpp(energies: np.ndarray, lagrangian: float) -> float:
     return SCALE / 2 * float(np.log2(1 + energies / lagrangian).sum(axis=1).mean()) / SIDE**2
 
 
+def finest_share(energies: np.ndarray, lagrangian: float) -> float:
+    """The share of the bits to expect that are in the finest octave, which a grid of half the size does not hold."""
+    frequency = np.maximum(*np.indices((SIDE, SIDE))).ravel()[1:]
+    bits = np.log2(1 + energies / lagrangian).sum(axis=0)
+    return float(bits[frequency >= SIDE // 2].sum() / max(bits.sum(), 1e-9))
+
+
 def lagrangian_for(energies: np.ndarray, bpp: float) -> float:
     """The Lagrangian at which `expected_bpp` is `bpp`, within LAGRANGIANS, by bisection."""
     low, high = map(math.log, LAGRANGIANS)

@@ -96,10 +96,17 @@ def read(payload: bytes, height: int, width: int) -> Stream:
         CorruptStreamError: a field or a symbol lies outside what the format allows.
         UnsupportedFeatureError: the origin is not known.
     """
-    sizes, groups, exponents, origin = native.decode_parameters(payload)
+    sizes, groups, exponents, origin, _ = native.decode_parameters(payload)
     architecture = Architecture(*sizes)
     latents = native.decode_latents(payload, height, width)
     return Stream(architecture, _by_name(groups, architecture), tuple(exponents), tuple(latents), origin)
+
+
+def multiplications_per_pixel(payload: bytes) -> float:
+    """Multiplications that decoding a payload takes for one pixel. Errors are those of `read`."""
+    sizes, _, _, _, mask = native.decode_parameters(payload)
+    architecture = Architecture(*sizes)
+    return architecture.multiplications_per_pixel([bool(mask >> k & 1) for k in range(architecture.grids)])
 
 
 def origin_of(architecture: Architecture, which: int) -> dict[str, np.ndarray]:

@@ -82,19 +82,25 @@ class TorchEngine:
         pixels: float32 of shape (3, H, W), finite.
         architecture: sizes of the model.
         device: a device of PyTorch.
+        skip_finest: the finest grid's latents stay zero.
 
     Raises:
-        UsageError: the pixels or the device are not usable.
+        UsageError: the pixels, the architecture or the device are not usable.
     """
 
-    def __init__(self, pixels: np.ndarray, architecture: Architecture, device: str = "cpu") -> None:
+    def __init__(
+        self, pixels: np.ndarray, architecture: Architecture, device: str = "cpu", skip_finest: bool = False
+    ) -> None:
         if pixels.ndim != 3 or pixels.shape[0] != 3 or 0 in pixels.shape or not np.isfinite(pixels).all():
             raise UsageError(f"pixels must be finite and of the shape (3, H, W), H and W from 1, not {pixels.shape}")
+        if skip_finest and architecture.grids == 1:
+            raise UsageError("the only grid cannot be skipped")
         try:
             self._target = torch.from_numpy(pixels.astype(np.float32)).to(device)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device {device!r} is not usable: {error}") from None
         self._architecture = architecture
+        self._first_grid = int(skip_finest)  # the finest one that is in use
         self._shapes = architecture.grid_shapes(*pixels.shape[1:])
         self._sizes = [height * width for height, width in self._shapes]
         count = sum(math.prod(shape) for shape in architecture.arrays().values())
@@ -138,6 +144,8 @@ class TorchEngine:
                 f"latents of grid {k} must be {self._shapes[k]} numbers from -{LATENT_LIMIT} to {LATENT_LIMIT}, "
                 f"not {values.shape}"
             )
+        if k < self._first_grid and values.any():
+            raise UsageError("the finest grid is skipped: its latents must be 0")
         with torch.no_grad():
             self._grids(self._latents)[k].copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
 
@@ -180,14 +188,15 @@ class TorchEngine:
 
     @torch.no_grad()
     def evaluate(self) -> tuple[Tensor, list[float]]:
-        grids = self._grids(self._quantise(0, 0, 0))
-        bits = [float(part.sum()) for part in self._bits(grids).split(self._sizes)]
+        grids = self._values(0, 0, 0)
+        parts = self._bits(grids).split(self._sizes[self._first_grid :])
+        bits = [0.0] * self._first_grid + [float(part.sum()) for part in parts]
         picture = self._picture(grids).clamp(0, 1)
         return (picture - self._target).square().mean(), bits
 
     @torch.no_grad()
     def render(self) -> np.ndarray:
-        return self._picture(self._grids(self._quantise(0, 0, 0))).clamp(0, 1).cpu().numpy()
+        return self._picture(self._values(0, 0, 0)).clamp(0, 1).cpu().numpy()
 
     def reset_optimiser(self) -> None:
         self._adam = torch.optim.Adam([self._latents], betas=(0.9, 0.99), fused=True)
@@ -210,7 +219,7 @@ class TorchEngine:
             _require("temperature", temperature, 0.01, 100)
         _require("noise", noise, 0, 1)
         _require("lagrangian", lagrangian, 0, 1e6)
-        grids = self._grids(self._quantise(temperature, noise, seed))
+        grids = self._values(temperature, noise, seed)
         bits = self._bits(grids).sum()
         picture = self._picture(grids)
         clamped = picture.detach().clamp(0, 1)
@@ -260,8 +269,13 @@ class TorchEngine:
         y = soft_round(self._latents, temperature)
         return soft_round(torch.add(y, self._noise(seed), alpha=noise), temperature)
 
+    def _values(self, temperature: float, noise: float, seed: int) -> list[Tensor]:
+        """What the proxy makes of the latents, by grid; zeros where they are skipped."""
+        grids = self._grids(self._quantise(temperature, noise, seed))
+        return [torch.zeros_like(grid) for grid in grids[: self._first_grid]] + grids[self._first_grid :]
+
     def _bits(self, grids: list[Tensor]) -> Tensor:
-        """The bits of every latent, all grids one after the other (FORMAT.md, 2.4)."""
+        """The bits of every latent that is in use, one grid after the other (FORMAT.md, 2.4)."""
         arrays = self._arrays()
         inputs, context, parents = self._architecture.inputs, self._architecture.context, self._architecture.parents
         identity = torch.eye(inputs, device=self._target.device)
@@ -277,7 +291,9 @@ class TorchEngine:
                     column = 1 if parent % 2 == 0 else 2 * parity_column
                     parent_filters[:, parity_row, parity_column, row, column] = w1[:, context + parent]
         hidden = []
-        for k, y in enumerate(grids):
+        used = range(self._first_grid, len(grids))
+        for k in used:
+            y = grids[k]
             height, width = y.shape
             h = F.conv2d(F.pad(y[None, None], (4, 4, 3, 0)), filters[:, None], arrays["b1"])
             if parents and k + 1 < len(grids):
@@ -287,7 +303,7 @@ class TorchEngine:
         h = torch.relu(torch.cat(hidden, 1))
         h = torch.relu(torch.addmm(arrays["b2"][:, None], w2, h))
         mean, log_scale = torch.addmm(arrays["b3"][:, None], arrays["w3"], h)
-        return laplace_bits(torch.cat([y.reshape(-1) for y in grids]), mean, log_scale)
+        return laplace_bits(torch.cat([grids[k].reshape(-1) for k in used]), mean, log_scale)
 
     def _picture(self, grids: list[Tensor]) -> Tensor:
         """Upsampling and synthesis (FORMAT.md, 2.5), not clamped."""
