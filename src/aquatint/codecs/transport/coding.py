@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 
 from aquatint.codecs.hyperprior.context import MARGIN, NEIGHBOURS, fronts
-from aquatint.codecs.hyperprior.integers import Convolution
+from aquatint.codecs.hyperprior.integers import ONE, Convolution
 from aquatint.codecs.transport.context import path
 from aquatint.codecs.transport.model import Model
 from aquatint.codecs.turns import Reader as TurnReader
 from aquatint.codecs.turns import Writer, table_index, turn_costs
 from aquatint.errors import CorruptStreamError
 
+NONE = -1  # in place of an index: the stage adds nothing there
+
 
 class Indices(Protocol):
     """Where the indices of a front of places come from."""
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """Indices of n places, given the tables of all turns of a path, uint8 of shape (n, N - 1)."""
+        """Indices of n places, NONE where there is none, given the tables of all turns of a path, uint8 (n, N - 1)."""
         ...
 
 
@@ -33,7 +36,7 @@ def visit(model: Model, stages: int, size: tuple[int, int], source: Indices) -> 
         source: where indices come from.
 
     Returns:
-        Of shape (stages, h, w).
+        Of shape (stages, h, w), with NONE where there is none.
     """
     height, width = size
     indices = np.zeros((stages, *size), np.int64)
@@ -51,7 +54,7 @@ def visit(model: Model, stages: int, size: tuple[int, int], source: Indices) -> 
             odds = networks["odds"].of_columns(features).T
             found = source(stage, rows, columns, table_index(odds))
             indices[stage, rows, columns] = found
-            known[:, rows + MARGIN, columns + MARGIN] = codes[found].T
+            known[:, rows + MARGIN, columns + MARGIN] = vectors(codes, found).T
         earlier = earlier + known[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
     return indices
 
@@ -68,7 +71,7 @@ def index_costs(tables: np.ndarray) -> np.ndarray:
     costs = turn_costs()[tables]
     found = np.zeros((len(tables), 1))
     while (level := found.shape[1]) <= tables.shape[1]:
-        found = (found[:, :, None] + costs[:, level - 1 : 2 * level - 1]).reshape(len(tables), -1)
+        found = (found[:, :, None] + costs[:, level - 1 : 2 * level - 1]).reshape(len(tables), 2 * level)
     return found
 
 
@@ -78,15 +81,36 @@ class Chooser:
     Arguments:
         model: whose codes these are.
         latents: of shape (d, h, w).
+        stages: 1 to K.
         multiplier: of a bit, 0 or more; with 0 the model's potential chooses.
+        share: of the places that have an index in the last stage, those that gain most; only from the second stage on.
+
+    Attributes:
+        presence: table of the turns that say whether a place has an index in the last stage.
     """
 
-    def __init__(self, model: Model, latents: np.ndarray, multiplier: float) -> None:
-        self._model, self._multiplier = model, multiplier
+    def __init__(self, model: Model, latents: np.ndarray, stages: int, multiplier: float, share: float = 1.0) -> None:
+        self._model, self._last, self._multiplier = model, stages - 1, multiplier
         self._residual = latents.astype(np.float32).copy()
         self._writer = Writer()
+        size = latents.shape[1:]
+        self._wanted = round(share * math.prod(size)) if stages > 1 else math.prod(size)
+        self._present = np.ones(size, bool)
+        self.presence = _presence(self._wanted, math.prod(size))
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        if stage == self._last:
+            if (rows[0], columns[0]) == (0, 0):
+                self._present = self._gaining_most()
+            present = self._present[rows, columns]
+            self._writer(np.full(len(rows), self.presence), present)
+        else:
+            present = np.ones(len(rows), bool)
+        found = np.full(len(rows), NONE)
+        found[present] = self._chosen(stage, rows[present], columns[present], tables[present])
+        return found
+
+    def _chosen(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
         codes = self._model.codes[stage]
         bits = index_costs(tables)
         rate = self._multiplier * bits if self._multiplier else -2 * self._model.biases[stage]
@@ -96,6 +120,13 @@ class Chooser:
         # Level by level, so that a decoder can read a level of all places at once.
         self._writer(np.take_along_axis(tables, nodes, 1).T.ravel(), turns.T.ravel())
         return found
+
+    def _gaining_most(self) -> np.ndarray:
+        points = self._residual.reshape(len(self._residual), -1).T
+        left = distances(points, self._model.codes[self._last]).min(1)  # less |z|^2, which is what is left without
+        present = np.zeros(len(points), bool)
+        present[np.argsort(left, kind="stable")[: self._wanted]] = True
+        return present.reshape(self._present.shape)
 
     @property
     def bits(self) -> float:
@@ -112,18 +143,36 @@ class Reader:
 
     Arguments:
         bits: of an index.
+        stages: of the stream.
+        presence: table of the turns that say whether a place has an index in the last stage.
         turns: of paths.
     """
 
-    def __init__(self, bits: int, turns: TurnReader) -> None:
-        self._bits, self._turns = bits, turns
+    def __init__(self, bits: int, stages: int, presence: int, turns: TurnReader) -> None:
+        self._bits, self._last, self._presence, self._turns = bits, stages - 1, presence, turns
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(rows), np.int64)
+        indices = np.full(len(rows), NONE)
         places = np.arange(len(rows))
+        if stage == self._last:
+            places = places[self._turns(np.full(len(rows), self._presence)) == 1]
+        found = np.zeros(len(places), np.int64)
         for level in range(self._bits):
             found = 2 * found + self._turns(tables[places, (1 << level) - 1 + found])
-        return found
+        indices[places] = found
+        return indices
+
+
+def _presence(wanted: int, places: int) -> int:
+    """The table whose odds are nearest to those of `wanted` among `places`."""
+    with np.errstate(divide="ignore"):
+        odds = np.log(np.float64(wanted) / np.float64(places - wanted))
+    return int(table_index(ONE * odds))
+
+
+def vectors(codes: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Codes of a stage by their indices, with zeros for NONE."""
+    return np.where((indices == NONE)[..., None], 0, codes[indices])
 
 
 def distances(points: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -165,5 +214,5 @@ def unpacked(data: bytes, shape: tuple[int, int, int], bits: int) -> np.ndarray:
 
 def sum_of_codes(model: Model, indices: np.ndarray) -> np.ndarray:
     """Decoded latents, float32 of shape (d, h, w)."""
-    total = sum(codes[index] for codes, index in zip(model.codes, indices, strict=False))
+    total = sum(vectors(codes, index) for codes, index in zip(model.codes, indices, strict=False))
     return np.moveaxis(np.asarray(total, np.float32), -1, 0)

@@ -52,8 +52,10 @@ def read(model: Model, payload: bytes, size: tuple[int, int]) -> np.ndarray:
     stages, fixed = _opened(payload, model)
     if fixed:
         return unpacked(payload[1:], (stages, *size), model.architecture.bits)
-    turns = TurnReader(payload[1:])
-    indices = visit(model, stages, size, Reader(model.architecture.bits, turns))
+    if len(payload) < 2:
+        raise TruncatedError("the payload has one byte; the second one says how many places the last stage has")
+    turns = TurnReader(payload[2:])
+    indices = visit(model, stages, size, Reader(model.architecture.bits, stages, payload[1], turns))
     turns.finish()
     return indices
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,11 @@ from aquatint.codecs.transport.model import Model, load
 from aquatint.codecs.trials import Trials
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
-_BISECTIONS = 10  # of the multiplier, down to a hundredth of it
-_MULTIPLIERS = (0.0, 0.25, 0.5, 1.0)  # that a Lagrangian chooses from, in units of `_unit`
+_BISECTIONS = 10  # of a share or a multiplier, down to a thousandth of it
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # that a Lagrangian chooses from
+# What a bit costs when indices are chosen, in units of `_unit`: 4 % of the bits go for 0.03 dB (two Kodak pictures),
+# which is a quarter of what they are worth. With more it is soon as much.
+_MULTIPLIER = 0.25
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def encode(
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; device and seed make no difference.
 
     Effort 1 writes indices of fixed length, which survive damage and need no context model; any other effort chooses
-    indices by rate and distortion, and codes them with the context model.
+    indices by rate and distortion, leaves some of the last stage out, and codes them with the context model.
     """
     models.refuse_tuning(options)
     loaded = load(models.chosen("transport", options.model))
@@ -66,9 +69,11 @@ def encode(
     with torch_threads(options.threads):
         latents = _latents(loaded, pixels)
 
-        def attempt(stages: int, multiplier: float) -> _Attempt:
-            fixed = options.effort <= _FIXED_EFFORT
-            found = (_fixed if fixed else _coded)(loaded, latents, stages, multiplier)
+        def attempt(stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> _Attempt:
+            if options.effort <= _FIXED_EFFORT:
+                found = _fixed(loaded, latents, stages)
+            else:
+                found = _coded(loaded, latents, stages, share, multiplier * _unit(loaded, stages))
             trials.report(found.payload)
             return found
 
@@ -97,33 +102,29 @@ def _latents(model: Model, pixels: np.ndarray) -> np.ndarray:
         return np.nan_to_num(model.network.latents(planes)[0].contiguous().numpy())
 
 
-def _fixed(model: Model, latents: np.ndarray, stages: int, multiplier: float) -> _Attempt:
+def _fixed(model: Model, latents: np.ndarray, stages: int) -> _Attempt:
     indices = nearest(model, latents, stages)
     payload = bytes([stages | FIXED]) + packed(indices, model.architecture.bits)
     return _Attempt(payload, indices, float(indices.size * model.architecture.bits))
 
 
-def _coded(model: Model, latents: np.ndarray, stages: int, multiplier: float) -> _Attempt:
-    chooser = Chooser(model, latents, multiplier)
+def _coded(model: Model, latents: np.ndarray, stages: int, share: float, multiplier: float) -> _Attempt:
+    chooser = Chooser(model, latents, stages, multiplier, share)
     indices = visit(model, stages, latents.shape[1:], chooser)  # type: ignore[arg-type]
-    return _Attempt(bytes([stages]) + chooser.stream(), indices, chooser.bits)
+    return _Attempt(bytes([stages, chooser.presence]) + chooser.stream(), indices, chooser.bits)
 
 
 def _unit(model: Model, stages: int) -> float:
-    """The multiplier with which the bits of the last stage cost as much as it saves in training."""
+    """The multiplier with which the bits of the last stage, from the second on, cost what it saves in training."""
+    stages = min(max(stages, 2), model.architecture.stages)
     saved = float(model.distortions[stages - 1] - model.distortions[stages])
     return max(saved, 0.0) / model.architecture.bits
-
-
-def _multipliers(model: Model) -> tuple[float, float]:
-    """A multiplier that changes little, and one with which a bit must save everything."""
-    return float(model.distortions[-1]) / (64 * model.architecture.bits), float(model.distortions[0])
 
 
 def _search(
     model: Model,
     target: Target,
-    attempt: Callable[[int, float], _Attempt],
+    attempt: Callable[..., _Attempt],
     error: Callable[[_Attempt], float],
     overhead: int,
     pixels: int,
@@ -131,39 +132,45 @@ def _search(
     """The attempt that suits the target."""
     most = model.architecture.stages
     if target.quality is not None:
-        # Whole stages at whole multiples of 99 / K; between them the multiplier falls.
-        place = max(target.quality - 1, 1) / 99 * most
-        stages = min(math.ceil(place - 1e-9), most)
-        return attempt(stages, _unit(model, stages) * (stages - place))
+        # Quality 1 is one whole stage, 100 all of them, and in between the last one has a share of the places.
+        place = 1 + (target.quality - 1) / 99 * (most - 1)
+        stages = math.ceil(place - 1e-9)
+        return attempt(stages, place - (stages - 1))
     if target.lagrangian is not None:
         weight = target.lagrangian / pixels
-        choices = [(stages, factor) for stages in range(1, most + 1) for factor in _MULTIPLIERS]
-        found = [attempt(stages, factor * _unit(model, stages)) for stages, factor in choices]
+        choices = [(1, 1.0), *((stages, share) for stages in range(2, most + 1) for share in _SHARES)]
+        found = [attempt(stages, share) for stages, share in choices]
         return min(found, key=lambda one: error(one) + weight * 8 * (len(one.payload) + overhead))
     budget = target.bits(pixels)
     assert budget is not None
-    best = _search_bits(model, attempt, budget - 8 * overhead, exceed=target.size is None)
+    best = _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None)
     if target.size is None:
         check_rate((_bits(best) + 8 * overhead) / pixels, budget / pixels)
     return best
 
 
-def _search_bits(model: Model, attempt: Callable[[int, float], _Attempt], budget: float, *, exceed: bool) -> _Attempt:
+def _search_bits(most: int, attempt: Callable[..., _Attempt], budget: float, *, exceed: bool) -> _Attempt:
     """The attempt with the most bits within the budget, or the nearest one if it may exceed it."""
     tried: list[_Attempt] = []
-    for stages in range(1, model.architecture.stages + 1):
-        tried.append(attempt(stages, 0.0))
+    for stages in range(1, most + 1):
+        tried.append(attempt(stages))
         if _bits(tried[-1]) >= budget:
-            low, high = (math.log(max(multiplier, 1e-9)) for multiplier in _multipliers(model))
-            for _ in range(_BISECTIONS):
-                middle = (low + high) / 2
-                tried.append(attempt(stages, math.exp(middle)))
-                low, high = (middle, high) if _bits(tried[-1]) > budget else (low, middle)
+            tried += _bisected(attempt, stages, budget)
             break
     within = [found for found in tried if _bits(found) <= budget]
     if exceed:
         return min(tried, key=lambda found: abs(_bits(found) - budget))
     return max(within, key=_bits) if within else min(tried, key=_bits)
+
+
+def _bisected(attempt: Callable[..., _Attempt], stages: int, budget: float) -> Iterator[_Attempt]:
+    """Attempts that come closer and closer: by the share of the last stage, or below one stage by the multiplier."""
+    low, high = 0.0, 1.0  # of the bits that can go
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        found = attempt(stages, 1 - middle) if stages > 1 else attempt(1, 1.0, _MULTIPLIER / (1 - middle) ** 2)
+        yield found
+        low, high = (middle, high) if _bits(found) > budget else (low, middle)
 
 
 def _bits(found: _Attempt) -> float:
