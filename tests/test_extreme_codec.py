@@ -384,8 +384,16 @@ def test_models_that_are_not_whole_are_refused(installed: Path) -> None:
 def test_other_objectives_are_refused() -> None:
     with pytest.raises(UsageError, match="tuned already"):
         compressed(photograph(16, 16), tune="wd")
-    with pytest.raises(UsageError, match="has no model of its own yet"):
-        aquatint.encode(photograph(16, 16), codec="extreme")
+
+
+def test_the_shipped_model_is_the_default_and_has_three_rates() -> None:
+    picture = aquatint.from_array(__import__("skimage.data").data.astronaut())
+    options = aquatint.Options(threads=1)
+    done = [aquatint.compress(picture, Target(quality=q), options, codec="extreme") for q in (1, 50, 100)]
+    assert {encoded.header.model_hash for encoded in done} == {models.find("gc").hash}
+    assert models.find("gc").path.parent == models.PACKAGED
+    assert done[0].bpp < 0.02 < done[1].bpp < 0.04 < done[2].bpp < 0.08
+    assert done[0].report.psnr < done[1].report.psnr < done[2].report.psnr
 
 
 # ---- A golden file: made by tests/make_golden.py, perhaps on a machine with other floating point than this one's

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 PACKAGED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
-CODECS = ("hyperprior", "extreme", "transport")  # that have models
-DEFAULTS = {"hyperprior": "compact"}  # what a codec uses if nobody names a model
+# Codecs that have trained models, and the one that each uses if nobody names another.
+DEFAULTS = {"hyperprior": "compact", "extreme": "gc", "transport": "ot"}
 _NEEDS = "trained models need safetensors: pip install 'aquatint[torch]'"
 
 Assembled = TypeVar("Assembled", covariant=True)
@@ -199,13 +199,9 @@ def chosen(codec: str, model: str | None) -> ModelFile:
     """The model that was named, see `find`, or that of the codec.
 
     Raises:
-        UsageError: none was named, and the codec has none.
         MissingModelError: there is no such model.
     """
-    name = model or DEFAULTS.get(codec)
-    if name is None:
-        raise UsageError(f"the {codec} codec has no model of its own yet: name one with model, or --model")
-    return find(name)
+    return find(model or DEFAULTS[codec])
 
 
 def refuse_tuning(options: Options) -> None:
@@ -242,7 +238,7 @@ def _assembled(path: str, hash_: bytes, kind: str, form: int, assemble: Assemble
     except DependencyError:
         raise
     except (AquatintError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise ModelError(f"the {'model' if kind in CODECS else kind} {path} cannot be used: {error}") from None
+        raise ModelError(f"the {'model' if kind in DEFAULTS else kind} {path} cannot be used: {error}") from None
 
 
 def _about(path: str) -> dict[str, Any]:
@@ -263,7 +259,7 @@ def _read(path: str, kind: str, form: int) -> tuple[dict[str, Any], dict[str, np
     """What a weights file says about itself, and its tensors."""
     about = _about(path)
     if about.get("kind") != kind:
-        raise ModelError(f"it is not a model of the {kind} codec" if kind in CODECS else f"it is not a {kind}")
+        raise ModelError(f"it is not a model of the {kind} codec" if kind in DEFAULTS else f"it is not a {kind}")
     if about.get("format") != form:
         raise ModelError(f"it has format {about.get('format')}; this program reads {form}")
     from safetensors import SafetensorError
