@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aquatint import codecs
-from aquatint.codecs import Progress, Report
+from aquatint.codecs import Progress, Report, models
 from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.container import NO_MODEL, Header
@@ -53,6 +53,12 @@ def small_photo() -> np.ndarray:
 def _sample(name: str) -> np.ndarray:
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the sample photographs")
     return getattr(data, name)()
+
+
+@pytest.fixture(autouse=True)
+def _own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that another test named by its path is not known."""
+    monkeypatch.setattr(models, "_given", {})
 
 
 class FakeCodec:

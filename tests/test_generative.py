@@ -409,6 +409,21 @@ def test_networks_are_trained_towards_a_rate(
         target_rate.TargetRateTask(replace(recipe, architecture="mean-scale"), CPU)
 
 
+# ---- The shipped generator
+
+
+def test_the_shipped_generator_paints_what_the_shipped_model_leaves_out(photo: np.ndarray) -> None:
+    encoded = aquatint.encode(photo, codec="hyperprior", bpp=0.2)
+    plain, painted, nothing = (
+        aquatint.decode(encoded, generator=name, realism=realism).to_array().astype(float)
+        for name, realism in ((None, 1.0), ("illm", 1.0), ("illm", 0.0))
+    )
+    assert np.array_equal(nothing, plain)
+    detail = [np.abs(np.diff(picture.mean(2), axis=1)).mean() for picture in (plain, painted)]
+    assert detail[1] > 1.05 * detail[0]
+    assert np.abs(painted - plain).mean() < 8
+
+
 # ---- Files
 
 
@@ -449,10 +464,10 @@ def test_realism_interpolates_weights(installed: Path) -> None:
 
 
 def test_a_generator_of_another_model_is_refused_by_hash(installed: Path, photo: np.ndarray) -> None:
-    _generator("two", installed)
+    _generator("two", installed, "patches")
     data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
     one, two = (models.find(name).hash.hex() for name in ("one", "two"))
-    for name in ("illm", str(installed / "two-illm.safetensors")):
+    for name in ("patches", str(installed / "two-patches.safetensors")):
         with pytest.raises(ModelMismatchError, match=f"belongs to the model with hash {two}.* made with {one}"):
             aquatint.decode(data, generator=name)
 
@@ -541,10 +556,11 @@ def test_from_training_to_a_picture_on_the_command_line(
 ) -> None:
     from aquatint.training.run import main
 
-    monkeypatch.setitem(RECIPES, "tiny-hific", PATCHES)
+    monkeypatch.setitem(RECIPES, "tiny-hific", replace(PATCHES, encoder=str(models.find("one").path)))
     out = str(tmp_path / "run")
     main("tiny-hific", ["--data", str(tmp_path / "photographs"), "--out", out, "--steps", "2", "--quiet"])
     file = export(Path(out), installed / "one-hific.safetensors", licence="CC0", data="a cup")
+    assert file.card["recipe"]["encoder"] == "one.safetensors"  # type: ignore[index]
     assert (file.card["generator"], file.card["encoder"]) == ("hific", models.find("one").hash.hex())
     assert file.card["sha256"].startswith(file.hash.hex())  # type: ignore[union-attr]
     (tmp_path / "a.aqt").write_bytes(aquatint.encode(photo, quality=30, codec="hyperprior", model="one"))
@@ -567,14 +583,14 @@ def test_from_training_to_a_picture_on_the_command_line(
 
 
 def test_an_evaluation_names_generators_after_a_plus(installed: Path, photo: np.ndarray) -> None:
-    (coder,) = parse(["hyperprior+illm"])
-    assert coder.name == "hyperprior+illm:e5"
-    with pytest.raises(DependencyError, match="there is no generator 'illm'"):
+    (coder,) = parse(["hyperprior+patches"])
+    assert coder.name == "hyperprior+patches:e5"
+    with pytest.raises(DependencyError, match="there is no generator 'patches'"):
         coder.describe()
-    file = _generator("one", installed)
+    file = _generator("one", installed, "patches")
     assert coder.describe()["settings"]["generators"] == [file.hash.hex()]  # type: ignore[index]
     data = aquatint.encode(photo, quality=60, codec="hyperprior", model="one")
-    painted = aquatint.decode(data, generator="illm").to_array()
+    painted = aquatint.decode(data, generator="patches").to_array()
     assert np.array_equal(coder.decode(data, threads=1), painted)
     assert not np.array_equal(parse(["hyperprior"])[0].decode(data, threads=1), painted)
     with pytest.raises(UsageError, match="overfitted has no generators"):

@@ -28,7 +28,7 @@ from aquatint.codecs.hyperprior.architecture import Architecture
 from aquatint.codecs.hyperprior.model import FORMAT, frozen
 from aquatint.codecs.hyperprior.network import Network
 from aquatint.codecs.hyperprior.transforms import Transform, synthesis
-from aquatint.codecs.models import CODECS, SUFFIX, ModelFile
+from aquatint.codecs.models import DEFAULTS, SUFFIX, ModelFile
 from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.codecs.transport import model as transport
@@ -70,19 +70,19 @@ def export(
     kind = state["task"].get("kind")
     if kind not in _READERS:
         raise ModelError(f"{source} is a checkpoint of kind {kind!r}, which cannot be exported")
-    if pictures and kind not in CODECS:
+    if pictures and kind not in DEFAULTS:
         raise UsageError(f"a {kind} has no rates of its own to measure: they are those of its model")
     try:
         network, content, about = _READERS[kind](state)
     except (KeyError, TypeError, RuntimeError, UsageError) as error:
-        noun = "network" if kind in CODECS else kind
+        noun = "network" if kind in DEFAULTS else kind
         raise ModelError(f"{source} is not of a {noun} that this version has: {str(error)[:200]}") from None
     card: dict[str, object] = {
         "name": target.stem,
         **about,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "recipe": state["recipe"],
+        "recipe": {name: _without_folders(value) for name, value in state["recipe"].items()},
         "steps": state["step"],
         "data": data,
         "licence": licence,
@@ -94,6 +94,11 @@ def export(
         card["curves"] = measured(str(target), kind, pictures)
         _write(target.with_suffix(".json"), _as_json(card))
     return model
+
+
+def _without_folders(value: object) -> object:
+    """A recipe's value; of an absolute path only the name, since the rest says nothing but where it was trained."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 # What a checkpoint holds: the trained network, the bytes of its file, and what its card says about it.
