@@ -10,6 +10,7 @@ import pytest
 import aquatint
 from aquatint import Target, container, native
 from aquatint.codecs.overfitted import presets
+from aquatint.codecs.overfitted.encoder import Trial, next_lagrangian
 from aquatint.container import Chunk
 from aquatint.perception import sigma
 
@@ -52,6 +53,22 @@ def test_a_size_is_never_exceeded_and_used(photo: np.ndarray, size: int) -> None
 def test_a_size_below_the_least_is_refused(photo: np.ndarray) -> None:
     with pytest.raises(aquatint.UsageError, match="50 bytes"):
         compress(photo, effort=1, size=50)
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        ([(1e-2, 640)], 1e-2 * 0.8**2),  # along the slope that was expected
+        ([(1e-2, 512), (1e-2 * 0.8**2.5, 640)], 1e-2 * 0.8**5),  # along the one that was found
+        ([(1e-2, 640), (1e-3, 648)], 1e-3 * 0.81**4),  # but not along any
+        ([(1e-2, 640), (1e-3, 1000)], 1e-2 * 0.1**0.5),  # between those that enclose it
+        ([(1e-2, 792), (1e-3, 1000)], 1e-2 * 0.1**0.1),  # and not beside one of them
+        ([(1.0, 1600)], 1.0),
+    ],
+)
+def test_where_the_next_fit_has_the_bits(trials: list[tuple[float, int]], expected: float) -> None:
+    done = [Trial(lagrangian, bytes(bits // 8), 0.0) for lagrangian, bits in trials]
+    assert next_lagrangian(done, 800, -0.5) == pytest.approx(expected)
 
 
 def test_better_quality_takes_more_bytes_and_looks_better(photo: np.ndarray) -> None:

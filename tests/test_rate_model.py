@@ -11,6 +11,7 @@ from aquatint.codecs.overfitted.rate_model import (
     expected_bpp,
     finest_share,
     lagrangian_for,
+    slope,
 )
 
 
@@ -46,6 +47,16 @@ def test_the_lagrangian_inverts_the_rate() -> None:
     energies = block_energies(np.random.default_rng(1).random((64, 64, 3)))
     for bpp in (0.05, 0.5, 2.0):
         assert expected_bpp(energies, lagrangian_for(energies, bpp)) == pytest.approx(bpp, rel=1e-4)
+
+
+def test_the_slope_is_that_of_the_rate() -> None:
+    energies = block_energies(np.random.default_rng(1).random((64, 64, 3)))
+    for lagrangian in (1e-4, 1e-2):
+        near = lagrangian * np.array([0.999, 1.001])
+        bits = [expected_bpp(energies, value) for value in near]
+        expected = np.diff(np.log(bits)) / np.diff(np.log(near))
+        assert slope(energies, lagrangian) == pytest.approx(0.9 * expected[0], rel=1e-4)
+    assert slope(block_energies(np.full((8, 8, 3), 0.5)), 1e-3) < 0
 
 
 def test_what_cannot_be_met_stays_in_range() -> None:

@@ -16,7 +16,7 @@ from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.analysis import first_latents
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
-from aquatint.codecs.overfitted.fit import SLOPE, TUNING_SHARE, WHOLE, WITHOUT_FINEST, Reporter, fit, tune
+from aquatint.codecs.overfitted.fit import TUNING_SHARE, WHOLE, WITHOUT_FINEST, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
@@ -26,6 +26,7 @@ from aquatint.codecs.overfitted.rate_model import (
     expected_bpp,
     finest_share,
     lagrangian_for,
+    slope,
 )
 from aquatint.codecs.overfitted.stream import GROUPS, Stream, origin_of
 from aquatint.codecs.samples import psnr
@@ -151,7 +152,7 @@ def encode(
     )
     steps = presets.steps(options.effort)
     reporter = Reporter(options.progress, 0, height * width)
-    job = Job(planes, engine, architecture, skip_finest, steps, options.seed, reporter, distortion)
+    job = Job(planes, energies, engine, architecture, skip_finest, steps, options.seed, reporter, distortion)
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -188,6 +189,7 @@ class Job:
     """What all fits of a picture share."""
 
     planes: np.ndarray
+    energies: np.ndarray
     engine: Engine
     architecture: Architecture
     skip_finest: bool
@@ -259,13 +261,16 @@ def interpolated(job: Job, aim: Aim, bits: float) -> Iterator[Trial]:
     trials = [job.run(min(first, LAGRANGIANS[1]), None)]
     while True:
         yield trials[-1]
-        trials.append(job.run(next_lagrangian(trials, bits), None))
+        following = next_lagrangian(trials, bits, slope(job.energies, trials[-1].lagrangian))
+        if following == trials[-1].lagrangian:  # at the end of the range
+            return
+        trials.append(job.run(following, None))
 
 
-def next_lagrangian(trials: Sequence[Trial], bits: float) -> float:
+def next_lagrangian(trials: Sequence[Trial], bits: float, slope: float) -> float:
     """Where a fit should have a number of bits: between the two fits that enclose it, by logarithms.
 
-    If none do, SLOPE leads on from the last one.
+    If none do, a slope d log(bits) / d log(lagrangian) leads on from the last one: the one that is expected, or shown.
     """
     above = [trial for trial in trials if trial.bits > bits]
     below = [trial for trial in trials if trial.bits <= bits]
@@ -276,7 +281,12 @@ def next_lagrangian(trials: Sequence[Trial], bits: float) -> float:
         share = min(max(share, 0.1), 0.9)
         lagrangian = low.lagrangian * (high.lagrangian / low.lagrangian) ** share
     else:
-        lagrangian = trials[-1].lagrangian * (bits / trials[-1].bits) ** (1 / SLOPE)
+        last = trials[-1]
+        if len(trials) > 1:  # what the last two have shown, as far as one may believe it
+            before = trials[-2]
+            shown = math.log(last.bits / before.bits) / math.log(last.lagrangian / before.lagrangian)
+            slope *= min(max(shown / slope, 0.5), 1.5)
+        lagrangian = last.lagrangian * (bits / last.bits) ** (1 / slope)
     return min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
 
 

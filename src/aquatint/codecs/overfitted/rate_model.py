@@ -14,6 +14,8 @@ import numpy as np
 SIDE = 8  # of a block
 MOST_BLOCKS = 8192  # evenly spread ones speak for a larger picture
 SCALE = 1.3  # factor on the model's bits: colour, side information, and what a fit does better than a transform
+SLOPE_SHARE = 0.9  # what fits have of the model's slope, give or take two tenths
+LEAST_SLOPE = 0.1
 LAGRANGIANS = 1e-6, 1.0  # beyond these a picture is lossless to the eye, or flat
 
 
@@ -42,6 +44,12 @@ def block_energies(pixels: np.ndarray) -> np.ndarray:
 def expected_bpp(energies: np.ndarray, lagrangian: float) -> float:
     """Bits per pixel to expect at a Lagrangian, from `block_energies`."""
     return SCALE / 2 * float(np.log2(1 + energies / lagrangian).sum(axis=1).mean()) / SIDE**2
+
+
+def slope(energies: np.ndarray, lagrangian: float) -> float:
+    """d log(bits) / d log(lagrangian) to expect of fits, from `block_energies`."""
+    bits = float(np.log1p(energies / lagrangian).sum())
+    return min(-SLOPE_SHARE * float((energies / (energies + lagrangian)).sum()) / max(bits, 1e-9), -LEAST_SLOPE)
 
 
 def finest_share(energies: np.ndarray, lagrangian: float) -> float:
