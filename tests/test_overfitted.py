@@ -106,6 +106,22 @@ def test_low_rates_skip_the_finest_grid(kodak: list[Path]) -> None:
         assert native.decode_latents(payload, 256, 256)[0].any() != skipped
 
 
+@pytest.mark.parametrize(
+    ("lagrangian", "bpp", "share", "skipped"),
+    [
+        (2.5e-3, 0.5, 0.4, True),
+        (2.4e-3, 0.5, 0.4, False),
+        (2.5e-3, 0.5, 0.47, False),
+        (1e-4, 0.19, 0.4, True),
+        (1e-4, 0.2, 0.4, False),
+        (1e-4, 0.19, 0.47, False),
+    ],
+)
+def test_when_the_finest_grid_is_skipped(lagrangian: float, bpp: float, share: float, skipped: bool) -> None:
+    assert presets.skips_finest(presets.LADDER["fast"], lagrangian, bpp, share) == skipped
+    assert not presets.skips_finest(presets.LADDER["least"], lagrangian, bpp, share)
+
+
 # --- Wasserstein distortion
 
 

@@ -23,12 +23,15 @@ class Objective:
         weight: such that a Lagrangian gives about the bits that it gives with the squared error alone.
         pixel_weight: keeps faces and letters where they are.
         noise: grids of common randomness, out of which the decoder makes texture.
+        skipped_bpp: rate up to which fits skip the finest grid at any Lagrangian; more than by the squared error alone,
+            since the flat patches that it would draw are seen.
     """
 
     features: str
     weight: float
     pixel_weight: float
     noise: int
+    skipped_bpp: float = 0.25
 
     def distortion(
         self, planes: np.ndarray, sigma_map: np.ndarray | str | None, *, device: str, threads: int

@@ -23,9 +23,11 @@ NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 # Quality is logarithmic in the Lagrangian: a quality of 50 gives about 0.3 bpp on a typical photograph.
 LAGRANGIAN_AT_50 = 2.5e-3
 QUALITIES_PER_DECADE = 25
-# Fits skip the finest grid from this Lagrangian on, unless much of the picture is in its finest octave: the few latents
-# are hardly worth their bits, and not their time, which is three quarters of the entropy network's.
+# Fits skip the finest grid from this Lagrangian on, or up to this rate, unless much of the picture is in its finest
+# octave: the few latents are hardly worth their bits, and not their time, which is three quarters of the entropy
+# network's; and they draw flat patches.
 SKIPPING_FROM = 2.5e-3
+SKIPPED_BPP = 0.19
 SKIPPED_SHARE = 0.46  # of the expected bits, at the most
 
 
@@ -54,16 +56,20 @@ def architecture(effort: int, height: int, width: int, expected_bits: float) -> 
     return replace(LADDER[next(filter(is_affordable, names), "least")], grids=grids)
 
 
-def skips_finest(architecture: Architecture, lagrangian: float, share: float) -> bool:
+def skips_finest(
+    architecture: Architecture, lagrangian: float, expected_bpp: float, share: float, skipped_bpp: float = SKIPPED_BPP
+) -> bool:
     """Whether a fit leaves the finest grid at zero; with the smallest networks it never does, which have no room.
 
     Args:
         architecture: of the decoder.
         lagrangian: weight of a bit per pixel.
+        expected_bpp: rate to expect.
         share: of the expected bits in the finest octave, see `rate_model.finest_share`.
+        skipped_bpp: rate up to which the grid is skipped at any Lagrangian.
     """
     has_room = architecture.grids > 1 and architecture.hidden > LADDER["least"].hidden
-    return has_room and lagrangian >= SKIPPING_FROM and share <= SKIPPED_SHARE
+    return has_room and (lagrangian >= SKIPPING_FROM or expected_bpp <= skipped_bpp) and share <= SKIPPED_SHARE
 
 
 def lagrangian_of_quality(quality: float) -> float:
