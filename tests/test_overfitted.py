@@ -112,9 +112,10 @@ def test_low_rates_skip_the_finest_grid(kodak: list[Path]) -> None:
         (2.5e-3, 0.5, 0.4, True),
         (2.4e-3, 0.5, 0.4, False),
         (2.5e-3, 0.5, 0.47, False),
-        (1e-4, 0.19, 0.4, True),
-        (1e-4, 0.2, 0.4, False),
-        (1e-4, 0.19, 0.47, False),
+        (4e-4, 0.19, 0.4, True),
+        (3e-4, 0.19, 0.4, False),
+        (4e-4, 0.2, 0.4, False),
+        (4e-4, 0.19, 0.47, False),
     ],
 )
 def test_when_the_finest_grid_is_skipped(lagrangian: float, bpp: float, share: float, skipped: bool) -> None:

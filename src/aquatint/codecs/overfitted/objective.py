@@ -23,8 +23,8 @@ class Objective:
         weight: such that a Lagrangian gives about the bits that it gives with the squared error alone.
         pixel_weight: keeps faces and letters where they are.
         noise: grids of common randomness, out of which the decoder makes texture.
-        skipped_bpp: rate up to which fits skip the finest grid at any Lagrangian; more than by the squared error alone,
-            since the flat patches that it would draw are seen.
+        skipped_bpp: rate up to which fits of smooth pictures skip the finest grid, see `presets.skips_finest`; more
+            than by the squared error alone, since the flat patches that it would draw are seen.
     """
 
     features: str

@@ -23,10 +23,10 @@ NETWORK_SHARE = 0.25  # of the expected bits, for the networks at most
 # Quality is logarithmic in the Lagrangian: a quality of 50 gives about 0.3 bpp on a typical photograph.
 LAGRANGIAN_AT_50 = 2.5e-3
 QUALITIES_PER_DECADE = 25
-# Fits skip the finest grid from this Lagrangian on, or up to this rate, unless much of the picture is in its finest
-# octave: the few latents are hardly worth their bits, and not their time, which is three quarters of the entropy
-# network's; and they draw flat patches.
-SKIPPING_FROM = 2.5e-3
+# Fits skip the finest grid from this Lagrangian on, unless much of the picture is in its finest octave: the few latents
+# are hardly worth their bits, and not their time, which is three quarters of the entropy network's. In smooth pictures,
+# which take few bits, they draw flat patches, and are skipped from a smaller one on.
+SKIPPING_FROM, SMOOTH_SKIPPING_FROM = 2.5e-3, 4e-4
 SKIPPED_BPP = 0.19
 SKIPPED_SHARE = 0.46  # of the expected bits, at the most
 
@@ -66,10 +66,11 @@ def skips_finest(
         lagrangian: weight of a bit per pixel.
         expected_bpp: rate to expect.
         share: of the expected bits in the finest octave, see `rate_model.finest_share`.
-        skipped_bpp: rate up to which the grid is skipped at any Lagrangian.
+        skipped_bpp: rate up to which a picture is smooth.
     """
     has_room = architecture.grids > 1 and architecture.hidden > LADDER["least"].hidden
-    return has_room and (lagrangian >= SKIPPING_FROM or expected_bpp <= skipped_bpp) and share <= SKIPPED_SHARE
+    least = SMOOTH_SKIPPING_FROM if expected_bpp <= skipped_bpp else SKIPPING_FROM
+    return has_room and lagrangian >= least and share <= SKIPPED_SHARE
 
 
 def lagrangian_of_quality(quality: float) -> float:
