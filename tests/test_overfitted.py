@@ -109,9 +109,9 @@ def test_low_rates_skip_the_finest_grid(kodak: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("lagrangian", "bpp", "share", "skipped"),
     [
-        (2.5e-3, 0.5, 0.4, True),
-        (2.4e-3, 0.5, 0.4, False),
-        (2.5e-3, 0.5, 0.47, False),
+        (3.5e-3, 0.5, 0.4, True),
+        (3.4e-3, 0.5, 0.4, False),
+        (3.5e-3, 0.5, 0.47, False),
         (4e-4, 0.19, 0.4, True),
         (3e-4, 0.19, 0.4, False),
         (4e-4, 0.2, 0.4, False),

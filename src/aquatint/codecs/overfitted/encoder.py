@@ -270,7 +270,7 @@ def interpolated(job: Job, aim: Aim, bits: float) -> Iterator[Trial]:
         trials.append(job.run(following, None))
 
 
-def next_lagrangian(trials: Sequence[Trial], bits: float, slope: float) -> float:
+def next_lagrangian(trials: Sequence[Trial], bits: float, expected_slope: float) -> float:
     """Where a fit should have a number of bits: between the two fits that enclose it, by logarithms.
 
     If none do, a slope d log(bits) / d log(lagrangian) leads on from the last one: the one that is expected, or shown.
@@ -284,12 +284,12 @@ def next_lagrangian(trials: Sequence[Trial], bits: float, slope: float) -> float
         share = min(max(share, 0.1), 0.9)
         lagrangian = low.lagrangian * (high.lagrangian / low.lagrangian) ** share
     else:
-        last = trials[-1]
+        last, exponent = trials[-1], expected_slope
         if len(trials) > 1:  # what the last two have shown, as far as one may believe it
             before = trials[-2]
             shown = math.log(last.bits / before.bits) / math.log(last.lagrangian / before.lagrangian)
-            slope *= min(max(shown / slope, 0.5), 1.5)
-        lagrangian = last.lagrangian * (bits / last.bits) ** (1 / slope)
+            exponent *= min(max(shown / expected_slope, 0.5), 1.5)
+        lagrangian = last.lagrangian * (bits / last.bits) ** (1 / exponent)
     return min(max(lagrangian, LAGRANGIANS[0]), LAGRANGIANS[1])
 
 

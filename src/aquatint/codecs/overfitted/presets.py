@@ -26,7 +26,7 @@ QUALITIES_PER_DECADE = 25
 # Fits skip the finest grid from this Lagrangian on, unless much of the picture is in its finest octave: the few latents
 # are hardly worth their bits, and not their time, which is three quarters of the entropy network's. In smooth pictures,
 # which take few bits, they draw flat patches, and are skipped from a smaller one on.
-SKIPPING_FROM, SMOOTH_SKIPPING_FROM = 2.5e-3, 4e-4
+SKIPPING_FROM, SMOOTH_SKIPPING_FROM = 3.5e-3, 4e-4
 SKIPPED_BPP = 0.19
 SKIPPED_SHARE = 0.46  # of the expected bits, at the most
 
