@@ -156,6 +156,32 @@ def test_upkeep_is_what_keeps_codes_in_use() -> None:
     assert entropy(blind("balanced", 1000)) > 4.99  # of 5 bits
 
 
+def test_a_lattice_quantises_each_dimension_by_itself() -> None:
+    quantiser = Laguerre(2, 32, 6)
+    spread = torch.tensor([1.0, 6, 5, 2, 4, 3])[:, None, None]
+    quantiser.start_as_lattice(gaussian(20_000)[:, :1].repeat(1, 6, 1, 1) * spread)
+    first = quantiser.codes[0]
+    assert [len(column.unique()) for column in first.T] == [
+        1,
+        4,
+        4,
+        1,
+        2,
+        1,
+    ]  # those that vary most, the third in halves
+    assert len(first.unique(dim=0)) == 32
+    before = quantiser.codes.clone()
+    quantiser.learn(gaussian(1000)[:, :1].repeat(1, 6, 1, 1) * spread, 0.0, moving=False)
+    assert torch.equal(quantiser.codes, before)
+    independent = torch.randn(50_000, 6, 1, 1, generator=torch.Generator().manual_seed(1)) * spread
+    distortion = quantiser(independent, torch.full((50_000,), 2)).distortion.item()
+    uniform = {2: 0.3634, 4: 0.1188}  # squared error of so many even levels for a Gaussian (Max 1960, table II)
+    wanted = uniform[4] * (36 + 25 + 9 + 4) + uniform[2] * (16 + 1)
+    assert distortion == pytest.approx(wanted, rel=0.03)
+    with pytest.raises(UsageError, match="needs 9 dimensions, not 6"):
+        Laguerre(3, 32, 6).start_as_lattice(independent)
+
+
 def test_the_schedule_falls_from_transport_to_nothing() -> None:
     assert [schedule(place) for place in (0, 0.29, 0.6, 1)] == [math.inf, math.inf, 0, 0]
     assert schedule(0.3) == 4

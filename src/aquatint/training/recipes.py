@@ -186,9 +186,10 @@ class TransportStage(Recipe):
     commitment: float = 2.0
     """Weight of the distance to codes: a quarter, as in VQ-VAE (van den Oord et al. 2017), of what the same distance
     costs in pixels, to which latents are isometric at first. With much less the analysis runs away from the codes."""
-    upkeep: Literal["annealed", "balanced", "revival", "none"] = "annealed"
+    upkeep: Literal["annealed", "balanced", "revival", "none", "lattice"] = "annealed"
     """What keeps codes in use: transport, relaxed in time or held to the end (for indices of fixed length); moving
-    unused codes to random vectors; or nothing, which is plain vector quantisation."""
+    unused codes to random vectors; nothing, which is plain vector quantisation; or codes that never move, on a grid of
+    four levels a dimension, as in finite scalar quantisation."""
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,13 @@ class TransportTask:
         latents = self.network.latents(batch.pixels)
         if processes.count > 1:
             raise UsageError(f"codes are learned by one process, not by {processes.count}")
-        rho = schedule(float(self.network.step) / self.recipe.steps, self.recipe.upkeep)
-        revival = int(batch.seeds[0]) if self.recipe.upkeep == "revival" else None
-        self.network.quantiser.learn(latents, rho, revival=revival)
-        quantised = self.network.quantiser(latents, stages)
+        quantiser, upkeep = self.network.quantiser, self.recipe.upkeep
+        if upkeep == "lattice" and self.network.step == 0:
+            quantiser.start_as_lattice(latents)
+        rho = schedule(float(self.network.step) / self.recipe.steps, upkeep)
+        revival = int(batch.seeds[0]) if upkeep == "revival" else None
+        quantiser.learn(latents, rho, revival=revival, moving=upkeep != "lattice")
+        quantised = quantiser(latents, stages)
         mse = (self.network.pixels(quantised.vectors).float() - batch.pixels).square().mean()
         bits = self.network.bits(quantised).mean(1) / latents[0, 0].numel()
         loss = _DISTORTION * mse + self.recipe.commitment * quantised.commitment + _BITS * bits.sum()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from aquatint.codecs.hyperprior.transforms import full_precision
+from aquatint.errors import UsageError
 
 _DECAY = 0.99  # of the codes' running means, as in VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937)
 _MEMORY = 0.9  # of gaps
@@ -25,6 +26,7 @@ _RATE = 0.05  # of the potential, in gaps: vectors of a picture are alike, and w
 _MOST_EXCESS = 2.0
 _MOST_EXPONENT = 3.0
 _HARDLY = 0.1  # of its share: the use of a code that is to be revived
+_SPACING = {2: 1.596, 4: 0.996}  # of so many levels, best for a Gaussian, in its deviations (Max 1960, table II)
 
 
 def nearest(points: Tensor, codes: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +119,36 @@ class Laguerre(nn.Module):
         return Quantised(vectors, all_sums, torch.stack(indices), commitment.detach(), commitment)
 
     @torch.no_grad()
-    def learn(self, latents: Tensor, rho: float, *, revival: int | None = None) -> None:
+    def start_as_lattice(self, latents: Tensor) -> None:
+        """Puts codes on grids, as in finite scalar quantisation (Mentzer et al. 2024, arXiv 2309.15505).
+
+        Each stage has dimensions of its own, with four levels in each, or two in the last one; those that vary most
+        are first.
+
+        Arguments:
+            latents: of shape (B, d, h, w).
+
+        Raises:
+            UsageError: there are not enough dimensions for all stages.
+        """
+        stages, count, dimensions = self.codes.shape
+        bits = count.bit_length() - 1
+        levels = [4] * (bits // 2) + [2] * (bits % 2)
+        if stages * len(levels) > dimensions:
+            raise UsageError(
+                f"a lattice of {count} codes in {stages} stages needs {stages * len(levels)} dimensions, not {dimensions}"
+            )
+        scales = latents.detach().float().movedim(1, -1).flatten(0, -2).std(0)
+        order = scales.argsort(descending=True).cpu()
+        places = [_SPACING[each] * (torch.arange(each) - (each - 1) / 2) for each in levels]
+        grid = torch.cartesian_prod(*places).reshape(count, -1).to(scales.device)
+        self.codes.zero_()
+        for stage, own in enumerate(order.split(len(levels))[:stages]):
+            self.codes[stage][:, own] = grid * scales[own]
+        self.started.fill_(True)
+
+    @torch.no_grad()
+    def learn(self, latents: Tensor, rho: float, *, revival: int | None = None, moving: bool = True) -> None:
         """Moves potential and codes after a batch.
 
         The potential takes a step of stochastic ascent of the dual of transport, whose gradient is the excess of each
@@ -128,11 +159,12 @@ class Laguerre(nn.Module):
             rho: from -inf to inf, see above, in units of the mean |z - y|^2 of each stage.
             revival: if not None, codes that are hardly used move to random vectors of the batch (Dhariwal et al. 2020,
                 arXiv 2005.00341), the usual remedy without transport; this is the seed of the choice.
+            moving: whether codes move at all.
         """
         with full_precision(latents):
-            self._learn(latents.detach().float().movedim(1, -1).reshape(-1, latents.shape[1]), rho, revival)
+            self._learn(latents.detach().float().movedim(1, -1).flatten(0, -2), rho, revival, moving)
 
-    def _learn(self, residual: Tensor, rho: float, revival: int | None) -> None:
+    def _learn(self, residual: Tensor, rho: float, revival: int | None, moving: bool) -> None:
         """`learn` from vectors of shape (S, d)."""
         if not self.started:
             self._start(residual)
@@ -150,7 +182,9 @@ class Laguerre(nn.Module):
             self._balance(stage, counts, torch.zeros_like(counts).index_add_(0, index, gaps), scale)
             used = self.usage[stage][:, None]
             # A code that is hardly used stays where it is: a mean of nothing is not a place.
-            self.codes[stage] = torch.where(used > 1e-3 / len(codes), self.sums[stage] / used.clamp(min=1e-12), codes)
+            if moving:
+                means = self.sums[stage] / used.clamp(min=1e-12)
+                self.codes[stage] = torch.where(used > 1e-3 / len(codes), means, codes)
             if revival is not None:
                 self._revive(stage, residual, revival)
             residual = residual_after
@@ -201,7 +235,7 @@ class Laguerre(nn.Module):
                 biases.clamp_(-2 * rho, 2 * rho)
 
 
-Upkeep = Literal["annealed", "balanced", "revival", "none"]
+Upkeep = Literal["annealed", "balanced", "revival", "none", "lattice"]
 
 
 def schedule(place: float, upkeep: Upkeep = "annealed") -> float:
@@ -213,7 +247,7 @@ def schedule(place: float, upkeep: Upkeep = "annealed") -> float:
     Arguments:
         place: from 0 to 1.
         upkeep: of the codes: "annealed", by transport that is relaxed and at last gone; "balanced", by transport to the
-            end; with "revival" and "none" there is never any.
+            end; with the others there is never any.
     """
     if upkeep != "annealed":
         return math.inf if upkeep == "balanced" else 0.0
