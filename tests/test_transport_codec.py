@@ -178,7 +178,7 @@ def test_a_lattice_quantises_each_dimension_by_itself() -> None:
     uniform = {2: 0.3634, 4: 0.1188}  # squared error of so many even levels for a Gaussian (Max 1960, table II)
     wanted = uniform[4] * (36 + 25 + 9 + 4) + uniform[2] * (16 + 1)
     assert distortion == pytest.approx(wanted, rel=0.03)
-    with pytest.raises(UsageError, match="needs 9 dimensions, not 6"):
+    with pytest.raises(UsageError, match="need 9 dimensions, not 6"):
         Laguerre(3, 32, 6).start_as_lattice(independent)
 
 

@@ -134,10 +134,9 @@ class Laguerre(nn.Module):
         stages, count, dimensions = self.codes.shape
         bits = count.bit_length() - 1
         levels = [4] * (bits // 2) + [2] * (bits % 2)
-        if stages * len(levels) > dimensions:
-            raise UsageError(
-                f"a lattice of {count} codes in {stages} stages needs {stages * len(levels)} dimensions, not {dimensions}"
-            )
+        needed = stages * len(levels)
+        if needed > dimensions:
+            raise UsageError(f"lattices of {count} codes in {stages} stages need {needed} dimensions, not {dimensions}")
         scales = latents.detach().float().movedim(1, -1).flatten(0, -2).std(0)
         order = scales.argsort(descending=True).cpu()
         places = [_SPACING[each] * (torch.arange(each) - (each - 1) / 2) for each in levels]

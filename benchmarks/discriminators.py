@@ -1,0 +1,116 @@
+"""What a discriminator is worth at equal steps: none, of patches (HiFiC) and of labels (MS-ILLM).
+
+    AQUATINT_WEIGHTS=WEIGHTS PYTHONPATH=src python benchmarks/discriminators.py PHOTO... --data TRAINING... --out OUT
+
+For every seed three generators are trained alike behind one encoder, from the model's own synthesis, and paint the same
+files. OUT/table.md has what each makes of them, at every rate, with 95 % intervals for distances of sets; and how many
+bits each needs at equal quality, compared with HiFiC's. A command that was stopped goes on when it is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+RECIPES = "perceptual", "hific", "illm"
+ANCHOR = "hyperprior+hific"
+METRICS = "psnr", "lpips-squeeze"
+SETS = "fid-mobilenet", "kid-mobilenet"
+
+
+def aquatint(*arguments: object, models: Path | None = None) -> None:
+    """Runs a command; generators of a seed are in a folder of their own, since they share their names."""
+    environment = os.environ if models is None else {**os.environ, "AQUATINT_MODELS": str(models)}
+    subprocess.run([sys.executable, "-m", "aquatint", *map(str, arguments)], check=True, env=environment)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Trains the labeler and all generators, as many at a time as there may be."""
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    common = ("--data", *options.data, "--threads", threads, "--quiet")
+    labeler = options.out / "labeler"
+
+    def generator(recipe: str, seed: int) -> None:
+        run, models = options.out / f"{recipe}-{seed}", options.out / f"models-{seed}"
+        own = ("--seed", seed, "--steps", options.steps, "--encoder", options.encoder, "--out", run)
+        aquatint("train", recipe, *own, *common, *(("--labeler", labeler) if recipe == "illm" else ()))
+        models.mkdir(exist_ok=True)
+        target = models / f"{Path(options.encoder).stem}-{recipe}.safetensors"
+        aquatint("export", run, target, "--licence", "for measuring only", "--data", "see the command")
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        labels = pool.submit(
+            aquatint, "train", "labeler-small", "--steps", options.labeler_steps, "--out", labeler, *common
+        )
+        # The labeler is first in the queue, and those that need it are last.
+        waiting = [pool.submit(generator, recipe, seed) for recipe in RECIPES[:2] for seed in options.seeds]
+        labels.result()
+        waiting += [pool.submit(generator, "illm", seed) for seed in options.seeds]
+        for each in waiting:
+            each.result()
+
+
+def evaluate(options: argparse.Namespace, seed: int) -> Path:
+    """The results of a seed's generators."""
+    out = options.out / f"results-{seed}"
+    codecs = ",".join(["hyperprior", *(f"hyperprior+{recipe}" for recipe in RECIPES)])
+    rates, metrics = ",".join(map(str, options.rates)), ",".join([*METRICS, *SETS])
+    settings = ("--codecs", codecs, "--rates", rates, "--metrics", metrics, "--anchor", ANCHOR)
+    parallel = ("--workers", options.workers, "--quiet")
+    aquatint(
+        "evaluate", *options.photographs, "--out", out, *settings, *parallel, models=options.out / f"models-{seed}"
+    )
+    return out
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(results: Path, seed: int) -> Sequence[str]:
+    """A line for every rate and codec, then one for every codec with its bits against the anchor's."""
+    lines, pictures = [], [row for row in rows(results / "results.csv") if row["status"] == "ok"]
+    for found in rows(results / "sets.csv"):
+        own = [row for row in pictures if (row["codec"], row["target_bpp"]) == (found["codec"], found["target_bpp"])]
+        means = [sum(float(row[metric]) for row in own) / len(own) for metric in METRICS]
+        distances = [[float(found[name + end]) for end in ("", "_low", "_high")] for name in SETS]
+        cells = [f"{mean:.4g}" for mean in means] + ["{:.4g} ({:.4g} to {:.4g})".format(*each) for each in distances]
+        lines.append(f"| {seed} | {float(found['bpp']):.3f} | {found['codec']} | " + " | ".join(cells) + " |")
+    differences = rows(results / "differences.csv")
+    for codec in dict.fromkeys(row["codec"] for row in differences):
+        rates = {row["metric"]: row["bd_rate"] for row in differences if row["codec"] == codec}
+        cells = [f"{float(rates[name]):+.1f} %" if rates.get(name) else "-" for name in METRICS + SETS]
+        lines.append(f"| {seed} | bits | {codec} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--encoder", default="compact")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--labeler-steps", type=int, default=900)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.2, 0.4])
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    train(options)
+    lines = ["| seed | bpp | | " + " | ".join(METRICS + SETS) + " |", "|---" * (3 + len(METRICS + SETS)) + "|"]
+    for seed in options.seeds:
+        lines += table(evaluate(options, seed), seed)
+        (options.out / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
