@@ -119,8 +119,9 @@ def test_low_rates_skip_the_finest_grid(kodak: list[Path]) -> None:
     ],
 )
 def test_when_the_finest_grid_is_skipped(lagrangian: float, bpp: float, share: float, skipped: bool) -> None:
-    assert presets.skips_finest(presets.LADDER["fast"], lagrangian, bpp, share) == skipped
-    assert not presets.skips_finest(presets.LADDER["least"], lagrangian, bpp, share)
+    arguments = lagrangian, bpp, share, presets.SKIPPED_BPP
+    assert presets.skips_finest(presets.LADDER["fast"], *arguments) == skipped
+    assert not presets.skips_finest(presets.LADDER["least"], *arguments)
 
 
 # --- Wasserstein distortion

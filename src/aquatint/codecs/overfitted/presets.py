@@ -57,7 +57,7 @@ def architecture(effort: int, height: int, width: int, expected_bits: float) -> 
 
 
 def skips_finest(
-    architecture: Architecture, lagrangian: float, expected_bpp: float, share: float, skipped_bpp: float = SKIPPED_BPP
+    architecture: Architecture, lagrangian: float, expected_bpp: float, share: float, skipped_bpp: float
 ) -> bool:
     """Whether a fit leaves the finest grid at zero; with the smallest networks it never does, which have no room.
 
@@ -66,7 +66,7 @@ def skips_finest(
         lagrangian: weight of a bit per pixel.
         expected_bpp: rate to expect.
         share: of the expected bits in the finest octave, see `rate_model.finest_share`.
-        skipped_bpp: rate up to which a picture is smooth.
+        skipped_bpp: rate up to which a picture is smooth, see `SKIPPED_BPP`.
     """
     has_room = architecture.grids > 1 and architecture.hidden > LADDER["least"].hidden
     least = SMOOTH_SKIPPING_FROM if expected_bpp <= skipped_bpp else SKIPPING_FROM
