@@ -12,22 +12,16 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from runs import aquatint, export
 
 RECIPES = "perceptual", "hific", "illm"
 ANCHOR = "hyperprior+hific"
 METRICS = "psnr", "lpips-squeeze"
 SETS = "fid-mobilenet", "kid-mobilenet"
-
-
-def aquatint(*arguments: object, models: Path | None = None) -> None:
-    """Runs a command; generators of a seed are in a folder of their own, since they share their names."""
-    environment = os.environ if models is None else {**os.environ, "AQUATINT_MODELS": str(models)}
-    subprocess.run([sys.executable, "-m", "aquatint", *map(str, arguments)], check=True, env=environment)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -40,9 +34,7 @@ def train(options: argparse.Namespace) -> None:
         run, models = options.out / f"{recipe}-{seed}", options.out / f"models-{seed}"
         own = ("--seed", seed, "--steps", options.steps, "--encoder", options.encoder, "--out", run)
         aquatint("train", recipe, *own, *common, *(("--labeler", labeler) if recipe == "illm" else ()))
-        models.mkdir(exist_ok=True)
-        target = models / f"{Path(options.encoder).stem}-{recipe}.safetensors"
-        aquatint("export", run, target, "--licence", "for measuring only", "--data", "see the command")
+        export(run, models / f"{Path(options.encoder).stem}-{recipe}.safetensors")
 
     with ThreadPoolExecutor(options.workers) as pool:
         labels = pool.submit(
