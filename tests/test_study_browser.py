@@ -262,8 +262,6 @@ def test_an_answer_survives_a_lost_connection(tmp_path: Path, browser: Any) -> N
     with served(study) as address:
         context = browser.new_context(**DESKTOP)
         page = context.new_page()
-        begin(page, address)
-        page.wait_for_selector("[data-choice=left]:enabled")
         answered: list[int] = []
 
         def lose_the_answer(route: Any) -> None:
@@ -273,7 +271,9 @@ def test_an_answer_survives_a_lost_connection(tmp_path: Path, browser: Any) -> N
             else:
                 route.continue_()
 
-        page.route("**/votes", lose_the_answer)
+        page.route("**/votes", lose_the_answer)  # before any request: a browser takes a moment to intercept them
+        begin(page, address)
+        page.wait_for_selector("[data-choice=left]:enabled")
         page.keyboard.press("ArrowRight")
         at_trial(page, 2)
         context.close()
