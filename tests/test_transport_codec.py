@@ -161,14 +161,8 @@ def test_a_lattice_quantises_each_dimension_by_itself() -> None:
     spread = torch.tensor([1.0, 6, 5, 2, 4, 3])[:, None, None]
     quantiser.start_as_lattice(gaussian(20_000)[:, :1].repeat(1, 6, 1, 1) * spread)
     first = quantiser.codes[0]
-    assert [len(column.unique()) for column in first.T] == [
-        1,
-        4,
-        4,
-        1,
-        2,
-        1,
-    ]  # those that vary most, the third in halves
+    levels = [len(column.unique()) for column in first.T]
+    assert levels == [1, 4, 4, 1, 2, 1]  # of those that vary most, and of the third of them half as many
     assert len(first.unique(dim=0)) == 32
     before = quantiser.codes.clone()
     quantiser.learn(gaussian(1000)[:, :1].repeat(1, 6, 1, 1) * spread, 0.0, moving=False)

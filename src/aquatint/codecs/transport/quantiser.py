@@ -29,6 +29,11 @@ _HARDLY = 0.1  # of its share: the use of a code that is to be revived
 _SPACING = {2: 1.596, 4: 0.996}  # of so many levels, best for a Gaussian, in its deviations (Max 1960, table II)
 
 
+def points_of(latents: Tensor) -> Tensor:
+    """The vectors of latents of shape (B, d, h, w), without gradient, of shape (S, d)."""
+    return latents.detach().float().movedim(1, -1).flatten(0, -2)
+
+
 def nearest(points: Tensor, codes: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
     """The code of each point, and by how much its score exceeds that of the second best.
 
@@ -137,7 +142,7 @@ class Laguerre(nn.Module):
         needed = stages * len(levels)
         if needed > dimensions:
             raise UsageError(f"lattices of {count} codes in {stages} stages need {needed} dimensions, not {dimensions}")
-        scales = latents.detach().float().movedim(1, -1).flatten(0, -2).std(0)
+        scales = points_of(latents).std(0)
         order = scales.argsort(descending=True).cpu()
         places = [_SPACING[each] * (torch.arange(each) - (each - 1) / 2) for each in levels]
         grid = torch.cartesian_prod(*places).reshape(count, -1).to(scales.device)
@@ -161,7 +166,7 @@ class Laguerre(nn.Module):
             moving: whether codes move at all.
         """
         with full_precision(latents):
-            self._learn(latents.detach().float().movedim(1, -1).flatten(0, -2), rho, revival, moving)
+            self._learn(points_of(latents), rho, revival, moving)
 
     def _learn(self, residual: Tensor, rho: float, revival: int | None, moving: bool) -> None:
         """`learn` from vectors of shape (S, d)."""
