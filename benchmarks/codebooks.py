@@ -12,13 +12,12 @@ command that was stopped goes on when it is given again.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from runs import aquatint, export
+from runs import comparison, export, train
 
 from aquatint import Options, Target, compress, container, decode, image
 from aquatint.codecs import models
@@ -33,25 +32,20 @@ METRICS = "psnr", "ms-ssim", "lpips-squeeze"
 SET_METRIC = "fid-mobilenet"
 
 
-def train(options: argparse.Namespace) -> None:
+def prepare(options: argparse.Namespace) -> None:
     """Trains what all share, then all variants, as many at a time as there may be."""
-    threads = max(1, (os.cpu_count() or 1) // options.workers)
-
-    def stage(recipe: str, run: str, steps: int, base: str | None = None, *more: object) -> None:
-        start = () if base is None else ("--from", options.out / base)
-        common = ("--data", *options.data, "--threads", threads, "--quiet")
-        aquatint("train", recipe, "--out", options.out / run, "--steps", steps, *start, *common, *more)
 
     def variant(name: str, seed: int) -> None:
-        steps, run = options.steps, f"{name}-{seed}"
-        stage("transport", run, steps, "noise", "--upkeep", UPKEEPS[name], "--seed", seed)
-        export(options.out / run, model_path(options.out, name, seed))
+        start = ("--from", noise, "--upkeep", UPKEEPS[name], "--seed", seed)
+        run = train(options, "transport", f"{name}-{seed}", options.steps, *start)
+        export(run, model_path(options.out, name, seed))
         for adversarial in (key for key, base in ADVERSARIAL.items() if base == name):
-            stage("transport-gan", f"{adversarial}-{seed}", options.gan_steps, run, "--seed", seed)
-            export(options.out / f"{adversarial}-{seed}", model_path(options.out, adversarial, seed))
+            start = ("--from", run, "--seed", seed)
+            judged = train(options, "transport-gan", f"{adversarial}-{seed}", options.gan_steps, *start)
+            export(judged, model_path(options.out, adversarial, seed))
 
-    stage("transport-autoencoder", "autoencoder", options.first_steps)
-    stage("transport-noise", "noise", options.first_steps, "autoencoder")
+    autoencoder = train(options, "transport-autoencoder", "autoencoder", options.first_steps)
+    noise = train(options, "transport-noise", "noise", options.first_steps, "--from", autoencoder)
     with ThreadPoolExecutor(options.workers) as pool:
         for done in [pool.submit(variant, name, seed) for seed in options.seeds for name in UPKEEPS]:
             done.result()
@@ -93,18 +87,13 @@ def usage(model: Model, path: Path, pictures: Sequence[np.ndarray]) -> list[str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser = comparison(__doc__)
     parser.add_argument("--first-steps", type=int, default=750, help="of the autoencoder, and of its stage with noise")
     parser.add_argument("--steps", type=int, default=2000, help="of codes")
     parser.add_argument("--gan-steps", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    train(options)
+    prepare(options)
     pictures = [image.read(path).to_array() for path in options.photographs]
     columns = ("bpp", *METRICS, SET_METRIC)
     table = [f"| | seed | stages | {' | '.join(columns)} |", "|---" * (3 + len(columns)) + "|"]

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from runs import aquatint, export
+from runs import aquatint, comparison, export, train
 
 RECIPES = "perceptual", "hific", "illm"
 ANCHOR = "hyperprior+hific"
@@ -24,26 +23,20 @@ METRICS = "psnr", "lpips-squeeze"
 SETS = "fid-mobilenet", "kid-mobilenet"
 
 
-def train(options: argparse.Namespace) -> None:
+def prepare(options: argparse.Namespace) -> None:
     """Trains the labeler and all generators, as many at a time as there may be."""
-    threads = max(1, (os.cpu_count() or 1) // options.workers)
-    common = ("--data", *options.data, "--threads", threads, "--quiet")
-    labeler = options.out / "labeler"
 
-    def generator(recipe: str, seed: int) -> None:
-        run, models = options.out / f"{recipe}-{seed}", options.out / f"models-{seed}"
-        own = ("--seed", seed, "--steps", options.steps, "--encoder", options.encoder, "--out", run)
-        aquatint("train", recipe, *own, *common, *(("--labeler", labeler) if recipe == "illm" else ()))
-        export(run, models / f"{Path(options.encoder).stem}-{recipe}.safetensors")
+    def generator(recipe: str, seed: int, *more: object) -> None:
+        own = ("--seed", seed, "--encoder", options.encoder, *more)
+        run = train(options, recipe, f"{recipe}-{seed}", options.steps, *own)
+        export(run, options.out / f"models-{seed}" / f"{Path(options.encoder).stem}-{recipe}.safetensors")
 
     with ThreadPoolExecutor(options.workers) as pool:
-        labels = pool.submit(
-            aquatint, "train", "labeler-small", "--steps", options.labeler_steps, "--out", labeler, *common
-        )
         # The labeler is first in the queue, and those that need it are last.
-        waiting = [pool.submit(generator, recipe, seed) for recipe in RECIPES[:2] for seed in options.seeds]
-        labels.result()
-        waiting += [pool.submit(generator, "illm", seed) for seed in options.seeds]
+        labeler = pool.submit(train, options, "labeler-small", "labeler", options.labeler_steps)
+        waiting = [pool.submit(generator, recipe, seed) for recipe in ("perceptual", "hific") for seed in options.seeds]
+        labels = ("--labeler", labeler.result())
+        waiting += [pool.submit(generator, "illm", seed, *labels) for seed in options.seeds]
         for each in waiting:
             each.result()
 
@@ -84,19 +77,14 @@ def table(results: Path, seed: int) -> Sequence[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = comparison(__doc__)
     parser.add_argument("--encoder", default="compact")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--labeler-steps", type=int, default=900)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.2, 0.4])
-    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    train(options)
+    prepare(options)
     lines = ["| seed | bpp | | " + " | ".join(METRICS + SETS) + " |", "|---" * (3 + len(METRICS + SETS)) + "|"]
     for seed in options.seeds:
         lines += table(evaluate(options, seed), seed)
