@@ -54,15 +54,14 @@ def create_distortion(
         import torch
 
         from aquatint.perception.features import create_features
+        from aquatint.perception.precision import has_bfloat16
         from aquatint.perception.wasserstein import WassersteinDistortion
     except ImportError as error:
         raise DependencyError(f"features {features!r} need PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
     # Activations are of the order of 1, and statistics are taken in float32.
-    on_cpu = place.type == "cpu"
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)() if on_cpu else {}  # not in old versions
-    is_short_fast = capabilities.get("avx512_bf16", False) or place.type == "cuda"
-    stack = create_features(features, folder=folder, dtype=torch.bfloat16 if is_short_fast else torch.float32)
+    dtype = torch.bfloat16 if has_bfloat16(place) else torch.float32
+    stack = create_features(features, folder=folder, dtype=dtype)
     target = torch.from_numpy(pixels).to(place)
     wasserstein = WassersteinDistortion(stack, target, sigma, overlap=1)
 

@@ -16,6 +16,7 @@ from aquatint.errors import UsageError
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
 from aquatint.training.mgda import min_norm_weights
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import Posttrain, RateDistortion
 
 _MGDA_RATES = 8  # as many as there are published models of one rate
@@ -59,7 +60,7 @@ class HyperpriorTask:
             return self._backward_mgda(batch, processes)
         random = self.recipe.rates == "random"
         step = self.architecture.max_step**batch.places if random else torch.full_like(batch.places, self.recipe.step)
-        with self._precision(batch):
+        with arithmetic(self.recipe, batch.pixels.device):
             coded = self._coded(batch, step)
         losses, metrics = self._losses(coded, batch.pixels, step)
         loss = losses.mean()
@@ -73,7 +74,7 @@ class HyperpriorTask:
         all_losses, metrics = [], []
         for place in np.linspace(0, 1, _MGDA_RATES):
             step = torch.full_like(batch.places, self.architecture.max_step ** (1 - place))
-            with self._precision(batch):
+            with arithmetic(self.recipe, batch.pixels.device):
                 coded = self._coded(batch, step)
             losses, numbers = self._losses(coded, batch.pixels, step, balance=0)
             loss = losses.mean()
@@ -119,9 +120,6 @@ class HyperpriorTask:
         loss = step**balance * (bpp + self.recipe.largest_lambda / step**2 * mse)
         psnr = 10 * torch.log10(255**2 / mse.detach().clamp(min=1e-3))
         return loss, {"bpp": bpp.detach().mean(), "psnr": psnr.mean()}
-
-    def _precision(self, batch: Batch) -> torch.autocast:
-        return torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
     def validation_steps(self) -> list[float]:
         """The steps that are validated: five from the largest to 1, or the only one."""

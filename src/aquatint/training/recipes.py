@@ -33,7 +33,8 @@ class Recipe:
     seed: int = 0
     """Of initial weights, crops and noise."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is half again as fast where the processor has it; edges of the transforms and bits stay in float32."""
+    """bfloat16 is half again as fast where the device has it, and not used elsewhere; edges of the transforms and bits
+    stay in float32."""
     holdout: int = 20
     """Every so-manieth photograph is for validation only."""
     validation_crops: int = 24

@@ -13,6 +13,7 @@ from aquatint.errors import UsageError
 from aquatint.perception.lpips import create_lpips
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.rate_control import rate_weights
 from aquatint.training.recipes import TargetRate
 
@@ -57,8 +58,7 @@ class TargetRateTask:
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
         step, target = self._rates(batch.places)
         area = batch.pixels.shape[2] * batch.pixels.shape[3]
-        bfloat16 = self.recipe.precision == "bfloat16"
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=bfloat16):
+        with arithmetic(self.recipe, batch.pixels.device):
             rate = self.network.rate(step)
             latents = self.network.latents(batch.pixels, rate)
             decoded, latent_bits, hyper_bits = self.network.code(latents, step, batch.noise)

@@ -13,6 +13,7 @@ from aquatint.codecs.transport.quantiser import schedule
 from aquatint.errors import UsageError
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import TransportStage
 
 _DISTORTION = 1000.0  # of the mean squared error of samples in [0, 1]: near 1 for pictures of 30 dB
@@ -57,7 +58,7 @@ class TransportTask:
         return {"kind": "transport", "architecture": self.architecture.to_json()}
 
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+        with arithmetic(self.recipe, batch.pixels.device):
             if self.recipe.stage == "transport":
                 loss, numbers = self._transport(batch, processes)
             else:

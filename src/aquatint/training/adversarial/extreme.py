@@ -24,6 +24,7 @@ from aquatint.training.adversarial.multiscale import MultiScale
 from aquatint.training.adversarial.selection import random_box, random_instances
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import ExtremeRecipe
 
 _MEMORY = 0.99  # of the frequencies of levels
@@ -102,7 +103,7 @@ class ExtremeTask:
         return {"kind": "extreme", "architecture": self.architecture.to_json()}
 
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+        with arithmetic(self.recipe, batch.pixels.device):
             if phase == "generator":
                 loss, numbers = self._generator(batch)
             elif phase == "context":

@@ -24,6 +24,7 @@ from aquatint.training.adversarial.patchgan import PatchGAN
 from aquatint.training.adversarial.unet import LabelUNet
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import Generative
 
 NAMES = {"none": "perceptual", "patchgan": "hific", "labels": "illm"}  # of generators, by their discriminators
@@ -105,8 +106,7 @@ class GenerativeTask:
         }
 
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-        bfloat16 = self.recipe.precision == "bfloat16"
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=bfloat16):
+        with arithmetic(self.recipe, batch.pixels.device):
             return self._backward_generator(batch) if phase == "generator" else self._backward_discriminator()
 
     def _backward_generator(self, batch: Batch) -> dict[str, Tensor]:

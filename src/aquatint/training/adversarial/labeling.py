@@ -14,6 +14,7 @@ from aquatint.training import checkpoint
 from aquatint.training.adversarial.labeler import STRIDE, Labeler, usage
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import Labels
 
 
@@ -42,8 +43,7 @@ class LabelerTask:
         return {"kind": "labeler", "width": self.recipe.width, "codes": self.recipe.codes}
 
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-        bfloat16 = self.recipe.precision == "bfloat16"
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=bfloat16):
+        with arithmetic(self.recipe, batch.pixels.device):
             pixels, quantised = self.network(batch.pixels)
         difference = self._difference(pixels.float(), batch.pixels)
         loss = (

@@ -15,6 +15,7 @@ from aquatint.perception.lpips import create_lpips
 from aquatint.training.adversarial.patchgan import PatchGAN
 from aquatint.training.data import Batch
 from aquatint.training.distributed import Processes
+from aquatint.training.precision import arithmetic
 from aquatint.training.recipes import TransportAdversarial
 from aquatint.transport.extension import Extension, extension
 from aquatint.transport.semidiscrete import cube, solve
@@ -63,7 +64,7 @@ class AdversarialTask:
         return {"kind": "transport", "architecture": self.architecture.to_json()}
 
     def backward(self, phase: str, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-        with torch.autocast(batch.pixels.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+        with arithmetic(self.recipe, batch.pixels.device):
             loss, numbers = self._generator(batch) if phase == "generator" else self._discriminator()
         loss.backward()
         return {"loss": loss.detach(), **numbers}
