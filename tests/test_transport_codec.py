@@ -266,6 +266,16 @@ def test_fixed_lengths_have_their_bits() -> None:
         assert len(payload) == 1 + 6 * 8 * stages * 4 // 8
 
 
+@pytest.mark.parametrize(("target", "stages"), [({"size": 70}, 2), ({"size": 10**6}, 3), ({"lagrangian": 1.0}, 3)])
+def test_fixed_lengths_are_tried_once_for_each_number_of_stages(target: dict[str, float], stages: int) -> None:
+    seen: list[aquatint.Progress] = []
+    options = aquatint.Options(model="small", effort=1, threads=1, progress=seen.append)
+    data = aquatint.compress(aquatint.from_array(photograph()), Target(**target), options, codec="transport").data  # type: ignore[arg-type]
+    assert [one.step for one in seen] == list(range(1, stages + 1))
+    assert len({one.bpp for one in seen}) == stages
+    assert "size" not in target or len(data) <= target["size"]
+
+
 def test_a_size_is_kept() -> None:
     largest = len(compressed(photograph(), Target(quality=100)).data)
     for size in (largest - 10, largest - 25):

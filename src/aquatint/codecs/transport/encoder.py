@@ -60,7 +60,8 @@ def encode(
     models.refuse_tuning(options)
     loaded = load(models.chosen("transport", options.model))
     height, width = pixels.shape[:2]
-    trials = Trials(options, height * width, overhead, usual=_BISECTIONS)
+    fixed = options.effort <= _FIXED_EFFORT
+    trials = Trials(options, height * width, overhead, usual=1 if fixed else _BISECTIONS)
 
     def error(found: _Attempt) -> float:
         decoded = synthesised(loaded, sum_of_codes(loaded, found.indices), height, width)
@@ -70,14 +71,14 @@ def encode(
         latents = _latents(loaded, pixels)
 
         def attempt(stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> _Attempt:
-            if options.effort <= _FIXED_EFFORT:
+            if fixed:
                 found = _fixed(loaded, latents, stages)
             else:
                 found = _coded(loaded, latents, stages, share, multiplier * _unit(loaded, stages))
             trials.report(found.payload)
             return found
 
-        best = _search(loaded, target, attempt, error, overhead, height * width)
+        best = _search(loaded, target, attempt, error, overhead, height * width, whole=fixed)
 
     def measured() -> float:
         with torch_threads(options.threads):
@@ -128,8 +129,10 @@ def _search(
     error: Callable[[_Attempt], float],
     overhead: int,
     pixels: int,
+    *,
+    whole: bool,
 ) -> _Attempt:
-    """The attempt that suits the target."""
+    """The attempt that suits the target, among those of whole stages or of all."""
     most = model.architecture.stages
     if target.quality is not None:
         # Quality 1 is one whole stage, 100 all of them, and in between the last one has a share of the places.
@@ -138,24 +141,25 @@ def _search(
         return attempt(stages, place - (stages - 1))
     if target.lagrangian is not None:
         weight = target.lagrangian / pixels
-        choices = [(1, 1.0), *((stages, share) for stages in range(2, most + 1) for share in _SHARES)]
+        shares = (1.0,) if whole else _SHARES
+        choices = [(1, 1.0), *((stages, share) for stages in range(2, most + 1) for share in shares)]
         found = [attempt(stages, share) for stages, share in choices]
         return min(found, key=lambda one: error(one) + weight * 8 * (len(one.payload) + overhead))
     budget = target.bits(pixels)
     assert budget is not None
-    best = _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None)
+    best = _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None, whole=whole)
     if target.size is None:
         check_rate((_bits(best) + 8 * overhead) / pixels, budget / pixels)
     return best
 
 
-def _search_bits(most: int, attempt: Callable[..., _Attempt], budget: float, *, exceed: bool) -> _Attempt:
+def _search_bits(most: int, attempt: Callable[..., _Attempt], budget: float, *, exceed: bool, whole: bool) -> _Attempt:
     """The attempt with the most bits within the budget, or the nearest one if it may exceed it."""
     tried: list[_Attempt] = []
     for stages in range(1, most + 1):
         tried.append(attempt(stages))
         if _bits(tried[-1]) >= budget:
-            tried += _bisected(attempt, stages, budget)
+            tried += [] if whole else _bisected(attempt, stages, budget)
             break
     within = [found for found in tried if _bits(found) <= budget]
     if exceed:
