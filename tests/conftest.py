@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PILImage
 
 from aquatint import codecs
 from aquatint.codecs import Progress, Report, models
@@ -26,6 +28,18 @@ def data_dir() -> Path:
     folder = Path(os.environ.get("AQUATINT_DATA", beside))
     if not folder.is_dir():
         pytest.skip(f"no photographs: set AQUATINT_DATA ({folder} does not exist)")
+    return folder
+
+
+@pytest.fixture
+def weights_dir(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of weights at hand, which is also that of the metrics."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    folder = data_dir / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"no weights: {folder} does not exist")
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(folder))
     return folder
 
 
@@ -48,6 +62,25 @@ def photo() -> np.ndarray:
 def small_photo() -> np.ndarray:
     """A small crop of a photograph, uint8 (37, 29, 3)."""
     return _sample("astronaut")[80:117, 200:229]
+
+
+@pytest.fixture(scope="session")
+def coffee() -> np.ndarray:
+    """A photograph, uint8 (400, 600, 3)."""
+    return _sample("coffee")
+
+
+@pytest.fixture(scope="session")
+def worse(coffee: np.ndarray) -> np.ndarray:
+    """The same as a JPEG of low quality."""
+    return jpeg(coffee, 15)
+
+
+def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    """What a JPEG of that quality makes of a picture."""
+    file = io.BytesIO()
+    PILImage.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.array(PILImage.open(file))
 
 
 def _sample(name: str) -> np.ndarray:

@@ -21,14 +21,6 @@ from aquatint.perception.features_networks import SqueezeNet, Vgg  # noqa: E402
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def weights_dir(data_dir: Path) -> Path:
-    pytest.importorskip("safetensors")
-    if not (data_dir / "weights").is_dir():
-        pytest.skip(f"no weights in {data_dir / 'weights'}")
-    return data_dir / "weights"
-
-
 def grating(frequency: float, angle: float, phase: float = 0.0, size: int = 65) -> torch.Tensor:
     """A grey wave (1, 3, size, size) around 1/2, of an angle in degrees to the horizontal axis."""
     y, x = np.mgrid[:size, :size]
