@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 
 from aquatint.cli import app
 from aquatint.errors import UsageError
-from aquatint.evaluation import analysis, coders, jobs, originals, pool, runner, tables
+from aquatint.evaluation import analysis, coders, jobs, metrics, originals, pool, runner, tables
 from aquatint.evaluation.curves import CurveError
 from aquatint.evaluation.runner import Run
 
@@ -118,6 +119,36 @@ def test_damaged_results_are_done_again(pictures: list[Path], tmp_path: Path, na
     assert (first.folder / name).exists()  # type: ignore[operator]
     if name != "record.json":
         assert path.read_bytes() == content
+
+
+def test_sets_see_every_picture_once(
+    tmp_path: Path, coffee: np.ndarray, weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{left}.png" for left in (0, 100, 300)]
+    for path in paths:
+        Image.fromarray(coffee[:300, int(path.stem) : int(path.stem) + 260]).save(path)
+    names = ["psnr", "fid-mobilenet", "kid-mobilenet", "coverage-mobilenet"]
+    run = plan(paths, tmp_path, Coarse(), Coarse("noisy", noise=9), rates=[2], metrics=names)
+    rows = runner.run(run)
+    seen: list[list[np.ndarray]] = []
+    set_features = metrics.set_features
+
+    def spied(pictures: Iterable[np.ndarray], names: list[str], *, device: str) -> metrics.SetFeatures:
+        seen.append(list(pictures))
+        return set_features(seen[-1], names, device=device)
+
+    monkeypatch.setattr(metrics, "set_features", spied)
+    sets = runner.measure_sets(run, rows)
+    assert len(seen) == 3  # decoded by either codec, and originals
+    for found, decoded in zip(sets, (seen[0], seen[2]), strict=True):
+        assert found.values == metrics.measure_sets(seen[1], decoded, names[1:3])
+    assert str(sets[0].error).startswith("coverage-mobilenet: at least 6 vectors a set are needed, not 3 and 3")
+    del seen[:]
+    monkeypatch.setenv("AQUATINT_WEIGHTS", str(tmp_path / "nowhere"))
+    again = runner.measure_sets(replace(run, metrics=[*names[:3], "precision-mobilenet"]), rows)
+    assert [row.values for row in again] == [row.values for row in sets]  # as they were written
+    assert str(again[0].error).startswith("precision-mobilenet: the weights of mobilenet")
+    assert seen == []
 
 
 def test_other_metrics_code_measures_again(

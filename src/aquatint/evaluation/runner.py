@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from aquatint.errors import AquatintError, DependencyError
@@ -224,10 +225,19 @@ def measure_sets(plan: Run, rows: Sequence[Row]) -> list[SetRow]:
     for row in rows:
         if row.picture.error is None:
             groups.setdefault((row.codec, row.target_bpp), []).append(row)
-    return [_measure_set(plan, names, group) for group in groups.values() if all(row.ok for row in group)]
+    usable = [name for name in names if metrics.missing(name) is None]
+
+    @cache
+    def references(digests: tuple[str, ...]) -> metrics.SetFeatures:
+        pictures = (originals.load_png(plan.folder / "originals" / f"{digest}.png") for digest in digests)
+        return metrics.set_features(pictures, usable, device=plan.device)
+
+    return [_measure_set(plan, names, group, references) for group in groups.values() if all(row.ok for row in group)]
 
 
-def _measure_set(plan: Run, names: Sequence[str], group: Sequence[Row]) -> SetRow:
+def _measure_set(
+    plan: Run, names: Sequence[str], group: Sequence[Row], references: Callable[[tuple[str, ...]], metrics.SetFeatures]
+) -> SetRow:
     folders = [row.folder for row in group if row.folder is not None]
     content = json.dumps([jobs.metrics_fingerprint(), [folder.name for folder in folders]])
     path = plan.folder / "sets" / f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.json"
@@ -235,14 +245,22 @@ def _measure_set(plan: Run, names: Sequence[str], group: Sequence[Row]) -> SetRo
         values: dict[str, Estimate] = {name: Estimate(**found) for name, found in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError):
         values = {}
+    wanted = [name for name in names if name not in values]
+    reasons = {name: metrics.missing(name) for name in wanted}
     lacks = []
-    for name in names:
-        if name in values:
-            continue
-        references = (originals.load_png(plan.folder / "originals" / f"{row.picture.digest}.png") for row in group)
+
+    @cache
+    def both() -> tuple[metrics.SetFeatures, metrics.SetFeatures]:
         distorted = (originals.load_png(folder / jobs.DECODED) for folder in folders)
+        usable = [name for name, reason in reasons.items() if not reason]
+        found = metrics.set_features(distorted, usable, device=plan.device)
+        return references(tuple(row.picture.digest for row in group)), found
+
+    for name, reason in reasons.items():
         try:
-            values |= metrics.measure_sets(references, distorted, [name], device=plan.device)
+            if reason:
+                raise DependencyError(reason)
+            values |= metrics.compare_sets(*both(), [name])
         except AquatintError as error:
             lacks.append(f"{name}: {error}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,26 @@ measure(reference, distorted, ["psnr", "ms-ssim"])    # {"psnr": 31.2, "ms-ssim"
 METRICS["psnr"].higher_is_better                      # True
 """
 
-from aquatint.evaluation.metrics.registry import METRICS, Metric, measure, measure_sets, missing, select
+from aquatint.evaluation.metrics.registry import (
+    METRICS,
+    Metric,
+    SetFeatures,
+    compare_sets,
+    measure,
+    measure_sets,
+    missing,
+    select,
+    set_features,
+)
 
-__all__ = ["METRICS", "Metric", "measure", "measure_sets", "missing", "select"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "SetFeatures",
+    "compare_sets",
+    "measure",
+    "measure_sets",
+    "missing",
+    "select",
+    "set_features",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,40 +190,79 @@ def measure(
     return {metric.name: metric.function(reference, distorted, device) for metric in metrics}
 
 
-def measure_sets(
-    references: Iterable[np.ndarray], distorted: Iterable[np.ndarray], names: Iterable[str], *, device: str = "cpu"
-) -> dict[str, Estimate]:
+@dataclass(frozen=True)
+class SetFeatures:
+    """What metrics of sets see of some pictures.
+
+    Attributes:
+        vectors: float32 (N, D), one for each patch, by the name of the network.
+        numbers: the number of each patch's picture, (N,).
+    """
+
+    vectors: Mapping[str, np.ndarray]
+    numbers: np.ndarray
+
+
+def set_features(pictures: Iterable[np.ndarray], names: Iterable[str], *, device: str = "cpu") -> SetFeatures:
+    """What metrics of sets see of pictures.
+
+    Arguments:
+        pictures: uint8 (H, W, 3), gone through once.
+        names: of metrics that compare sets.
+        device: where networks compute.
+
+    Raises:
+        UsageError: a name is unknown or not that of a metric on sets.
+        ImageError: no picture is large enough for a patch.
+        DependencyError: a metric lacks a package or weights, see `missing`.
+    """
+    networks = sorted({_network(name) for name in names})
+    learned = importlib.import_module("aquatint.evaluation.metrics.learned")
+    patches = importlib.import_module("aquatint.evaluation.metrics.patches")
+    vectors, numbers = patches.features(pictures, [learned.network(name, device) for name in networks])
+    return SetFeatures(dict(zip(networks, vectors, strict=True)), numbers)
+
+
+def compare_sets(references: SetFeatures, distorted: SetFeatures, names: Iterable[str]) -> dict[str, Estimate]:
     """Compares the statistics of two sets of pictures by their patches.
 
     Arguments:
-        references, distorted: pictures uint8 (H, W, 3), gone through once. If they correspond, as many and of the same
-            sizes in the same order, intervals say how much values would differ with other pictures.
+        references, distorted: what `set_features` found for these metrics. If the pictures correspond, as many and of
+            the same sizes in the same order, intervals say how much values would differ with other pictures.
         names: of metrics that compare sets.
-        device: where networks compute.
 
     Returns:
         Values by name, in the given order.
 
     Raises:
         UsageError: a name is unknown or not that of a metric on sets, or there are fewer than two patches.
-        ImageError: no picture is large enough for a patch.
-        DependencyError: a metric lacks a package or weights, see `missing`.
     """
-    metrics = [_metric(name) for name in names]
-    for metric in metrics:
-        if not metric.on_sets:
-            raise UsageError(f"{metric.name} compares two pictures, not sets of pictures")
-    if not metrics:
+    found = {}
+    for name in names:
+        function, network = METRICS[name].function, _network(name)
+        first, second = references.vectors[network], distorted.vectors[network]
+        if np.array_equal(references.numbers, distorted.numbers):
+            found[name] = _estimate(function, first, second, references.numbers)
+        else:
+            found[name] = Estimate(function(first, second), None, None, len(np.unique(distorted.numbers)))
+    return found
+
+
+def measure_sets(
+    references: Iterable[np.ndarray], distorted: Iterable[np.ndarray], names: Sequence[str], *, device: str = "cpu"
+) -> dict[str, Estimate]:
+    """Compares two sets of pictures once: `compare_sets` of their `set_features`, with the errors of both."""
+    if not names:
         return {}
-    networks = sorted({str(metric.network) for metric in metrics})
-    (first, numbers), (second, others) = (_features(each, networks, device) for each in (references, distorted))
-    if not np.array_equal(numbers, others):
-        values = {metric: metric.function(first[metric.network], second[metric.network]) for metric in metrics}
-        return {metric.name: Estimate(value, None, None, len(np.unique(others))) for metric, value in values.items()}
-    return {
-        metric.name: _estimate(metric.function, first[metric.network], second[metric.network], numbers)
-        for metric in metrics
-    }
+    first, second = (set_features(each, names, device=device) for each in (references, distorted))
+    return compare_sets(first, second, names)
+
+
+def _network(name: str) -> str:
+    network = _metric(name).network
+    if network is None:
+        raise UsageError(f"{name} compares two pictures, not sets of pictures")
+    return network
 
 
 def _estimate(function: Callable[..., float], first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> Estimate:
@@ -238,16 +277,6 @@ def _estimate(function: Callable[..., float], first: np.ndarray, second: np.ndar
         return jackknife(statistic, len(pictures))
     except UsageError:  # some of the pictures alone have too few patches
         return Estimate(function(first, second), None, None, len(pictures))
-
-
-def _features(
-    pictures: Iterable[np.ndarray], networks: Sequence[str], device: str
-) -> tuple[dict[str | None, np.ndarray], np.ndarray]:
-    """Vectors of patches by network, and the number of each patch's picture."""
-    learned = importlib.import_module("aquatint.evaluation.metrics.learned")
-    patches = importlib.import_module("aquatint.evaluation.metrics.patches")
-    vectors, numbers = patches.features(pictures, [learned.network(name, device) for name in networks])
-    return dict(zip(networks, vectors, strict=True)), numbers
 
 
 def _metric(name: str) -> Metric:
