@@ -2,9 +2,10 @@
 
     AQUATINT_WEIGHTS=WEIGHTS PYTHONPATH=src python benchmarks/discriminators.py PHOTO... --data TRAINING... --out OUT
 
-For every seed three generators are trained alike behind one encoder, from the model's own synthesis, and paint the same
-files. OUT/table.md has what each makes of them, at every rate, with 95 % intervals for distances of sets; and how many
-bits each needs at equal quality, compared with HiFiC's. A command that was stopped goes on when it is given again.
+For every seed one generator is trained without a discriminator, from the model's own synthesis. Three go on from it for
+as many steps each, and paint the same files. OUT/table.md has what each makes of them, at every rate, with 95 %
+intervals for distances of sets; and how many bits each needs at equal quality, compared with HiFiC's. A command that
+was stopped goes on when it is given again.
 """
 
 from __future__ import annotations
@@ -25,18 +26,28 @@ SETS = "fid-mobilenet", "kid-mobilenet"
 
 def prepare(options: argparse.Namespace) -> None:
     """Trains the labeler and all generators, as many at a time as there may be."""
+    encoder = ("--encoder", options.encoder)
 
-    def generator(recipe: str, seed: int, *more: object) -> None:
-        own = ("--seed", seed, "--encoder", options.encoder, *more)
+    def generator(recipe: str, seed: int, base: Path, *more: object) -> None:
+        own = (*encoder, "--seed", seed, "--from", base, *more)
         run = train(options, recipe, f"{recipe}-{seed}", options.steps, *own)
         export(run, options.out / f"models-{seed}" / f"{Path(options.encoder).stem}-{recipe}.safetensors")
 
     with ThreadPoolExecutor(options.workers) as pool:
         # The labeler is first in the queue, and those that need it are last.
         labeler = pool.submit(train, options, "labeler-small", "labeler", options.labeler_steps)
-        waiting = [pool.submit(generator, recipe, seed) for recipe in ("perceptual", "hific") for seed in options.seeds]
+        bases = [
+            pool.submit(train, options, "perceptual", f"base-{seed}", options.first_steps, *encoder, "--seed", seed)
+            for seed in options.seeds
+        ]
+        started = list(zip(options.seeds, bases, strict=True))
+        waiting = [
+            pool.submit(generator, recipe, seed, base.result())
+            for seed, base in started
+            for recipe in ("perceptual", "hific")
+        ]
         labels = ("--labeler", labeler.result())
-        waiting += [pool.submit(generator, "illm", seed, *labels) for seed in options.seeds]
+        waiting += [pool.submit(generator, "illm", seed, base.result(), *labels) for seed, base in started]
         for each in waiting:
             each.result()
 
@@ -79,9 +90,10 @@ def table(results: Path, seed: int) -> Sequence[str]:
 def main() -> None:
     parser = comparison(__doc__)
     parser.add_argument("--encoder", default="compact")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--first-steps", type=int, default=1500, help="without a discriminator")
+    parser.add_argument("--steps", type=int, default=1500, help="of each of the three")
     parser.add_argument("--labeler-steps", type=int, default=900)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.2, 0.4])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.2, 0.4, 0.8])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     prepare(options)
