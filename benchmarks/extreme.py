@@ -4,18 +4,18 @@
         --frames camvid/val --labels camvid/val_labels --out OUT gc gc-labels gc-mse sc-instances sc-boxes
 
 Models are names or paths. Those of generative compression are measured at each number of channels; those of selective
-compression with everything preserved, with what moves or is thin, and with nothing. For every row of a model's whole
-pictures AVIF and the hyperprior codec get as many bytes a frame, or as few as they can. OUT/table.md has bits a pixel
-of whole files, accuracy and mean intersection over union of ESPNet's classes, LPIPS, the Frechet distance of patches
-(with MobileNetV2) and PSNR. OUT/classes.md says, for models of selective compression, what synthesising one class
-saves; pictures of the first frame are beside it, with the synthesised area in a corner.
+compression with everything preserved, with what moves or is thin, and with nothing. AVIF and the hyperprior codec
+have their smallest files, and as many bytes a frame as every row of a model's whole pictures if that is more.
+OUT/table.md has bits a pixel of whole files, accuracy and mean intersection over union of ESPNet's classes, LPIPS,
+the Frechet distance of patches (with MobileNetV2) and PSNR. OUT/classes.md says, for models of selective compression,
+what synthesising one class saves; pictures of the first frame are beside it, with the synthesised area in a corner.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,9 @@ def avif(size: int) -> Coder:
     return code
 
 
+PEERS = {"hyperprior": hyperprior, "avif": avif}  # coders for a number of bytes
+
+
 def row(frames: Sequence[Frame], coder: Coder) -> tuple[float, list[float]]:
     """Mean bytes of a file, and the table's numbers."""
     coded = [coder(frame) for frame in frames]
@@ -109,19 +112,22 @@ def row(frames: Sequence[Frame], coder: Coder) -> tuple[float, list[float]]:
     return size, [bpp, accuracy(table), mean_intersection_over_union(table), lpips, frechet.mean, psnr]
 
 
-def rows(name: str, model: Model, frames: Sequence[Frame]) -> Iterable[tuple[str, list[float]]]:
-    """The rows of a model, and of its peers at the same bytes."""
-    rates = model.architecture.channels
+def rows(
+    name: str, model: Model, frames: Sequence[Frame], least: Mapping[str, float]
+) -> Iterable[tuple[str, list[float]]]:
+    """The rows of a model, and of those peers at the same bytes whose smallest files are not larger."""
+    title, rates = Path(name).stem, model.architecture.channels
     for k, channels in enumerate(rates):
         quality = 1 + 99 * (k + 0.5) / len(rates)
         if model.architecture.selective:
             for words, preserve in SELECTIONS.items():
-                yield f"{name}, C = {channels}, preserved: {words}", row(frames, extreme(name, quality, preserve))[1]
+                yield f"{title}, C = {channels}, preserved: {words}", row(frames, extreme(name, quality, preserve))[1]
         else:
             size, numbers = row(frames, extreme(name, quality, None))
-            yield f"{name}, C = {channels}", numbers
-            for peer, coder in (("hyperprior", hyperprior(round(size))), ("avif", avif(round(size)))):
-                yield f"{peer}, at most the bytes of {name}, C = {channels}", row(frames, coder)[1]
+            yield f"{title}, C = {channels}", numbers
+            for peer, coder in PEERS.items():
+                if size > least[peer]:
+                    yield f"{peer}, at most as many bytes", row(frames, coder(round(size)))[1]
 
 
 def classes(name: str, model: Model, frames: Sequence[Frame], out: Path) -> Iterable[tuple[str, float, float]]:
@@ -162,14 +168,18 @@ def main() -> None:
         (arguments.out / "table.md").write_text("\n".join(lines) + "\n")
 
     add("originals", row(frames, lambda frame: (frame.pixels.size, frame.pixels))[1])
+    least = {}
+    for peer, coder in PEERS.items():
+        least[peer], numbers = row(frames, coder(1))
+        add(f"{peer}, smallest files", numbers)
     savings = ["| model | synthesised | bpp | saved |", "|---|---|---|---|"]
     for name in arguments.models:
         model = load(models.find(name))
-        for words, numbers in rows(name, model, frames):
+        for words, numbers in rows(name, model, frames, least):
             add(words, numbers)
         if model.architecture.selective:
             for label, bpp, saved in classes(name, model, frames, arguments.out):
-                savings.append(f"| {name} | {label} | {bpp:.4f} | {saved:.1%} |")
+                savings.append(f"| {Path(name).stem} | {label} | {bpp:.4f} | {saved:.1%} |")
                 (arguments.out / "classes.md").write_text("\n".join(savings) + "\n")
 
 
