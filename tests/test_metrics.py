@@ -17,7 +17,16 @@ from PIL import Image as PILImage
 
 from aquatint.errors import ImageError, UsageError
 from aquatint.evaluation import pictures
-from aquatint.evaluation.metrics import METRICS, fidelity, measure, measure_sets, missing, select
+from aquatint.evaluation.metrics import (
+    METRICS,
+    SetFeatures,
+    compare_sets,
+    fidelity,
+    measure,
+    measure_sets,
+    missing,
+    select,
+)
 from aquatint.evaluation.metrics.ssimulacra import ssimulacra2
 from aquatint.perception import weights
 from aquatint.perception.weights import FILES
@@ -137,6 +146,9 @@ def test_metrics_are_chosen_by_name() -> None:
     with pytest.raises(UsageError, match="psnr compares two pictures"):
         measure_sets([picture], [picture], ["psnr"])
     assert measure_sets([picture], [picture], []) == {}
+    nothing = SetFeatures({}, np.zeros(0))
+    with pytest.raises(UsageError, match="metric 'ssim' is not one of psnr, ms-ssim, "):
+        compare_sets(nothing, nothing, ["ssim"])
 
 
 # --- trained networks

@@ -239,7 +239,7 @@ def compare_sets(references: SetFeatures, distorted: SetFeatures, names: Iterabl
     """
     found = {}
     for name in names:
-        function, network = METRICS[name].function, _network(name)
+        network, function = _network(name), METRICS[name].function
         first, second = references.vectors[network], distorted.vectors[network]
         if np.array_equal(references.numbers, distorted.numbers):
             found[name] = _estimate(function, first, second, references.numbers)
