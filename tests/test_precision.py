@@ -33,3 +33,4 @@ def test_a_processor_says_whether_it_has_bfloat16(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert not has_bfloat16(CPU)
     assert has_bfloat16(torch.device("cuda"))
+    assert not has_bfloat16(torch.device("mps"))  # as features of the distortion have it there

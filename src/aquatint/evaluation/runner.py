@@ -225,19 +225,24 @@ def measure_sets(plan: Run, rows: Sequence[Row]) -> list[SetRow]:
     for row in rows:
         if row.picture.error is None:
             groups.setdefault((row.codec, row.target_bpp), []).append(row)
-    usable = [name for name in names if metrics.missing(name) is None]
+    reasons = {name: metrics.missing(name) for name in names}
+    usable = [name for name, reason in reasons.items() if reason is None]
 
     @cache
     def references(digests: tuple[str, ...]) -> metrics.SetFeatures:
         pictures = (originals.load_png(plan.folder / "originals" / f"{digest}.png") for digest in digests)
         return metrics.set_features(pictures, usable, device=plan.device)
 
-    return [_measure_set(plan, names, group, references) for group in groups.values() if all(row.ok for row in group)]
+    return [_measure_set(plan, reasons, group, references) for group in groups.values() if all(row.ok for row in group)]
 
 
 def _measure_set(
-    plan: Run, names: Sequence[str], group: Sequence[Row], references: Callable[[tuple[str, ...]], metrics.SetFeatures]
+    plan: Run,
+    reasons: Mapping[str, str | None],
+    group: Sequence[Row],
+    references: Callable[[tuple[str, ...]], metrics.SetFeatures],
 ) -> SetRow:
+    """A group's row: metrics by name, each with the reason why it cannot be computed, or None."""
     folders = [row.folder for row in group if row.folder is not None]
     content = json.dumps([jobs.metrics_fingerprint(), [folder.name for folder in folders]])
     path = plan.folder / "sets" / f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.json"
@@ -245,26 +250,26 @@ def _measure_set(
         values: dict[str, Estimate] = {name: Estimate(**found) for name, found in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError):
         values = {}
-    wanted = [name for name in names if name not in values]
-    reasons = {name: metrics.missing(name) for name in wanted}
+    wanted = [name for name in reasons if name not in values]
     lacks = []
 
     @cache
     def both() -> tuple[metrics.SetFeatures, metrics.SetFeatures]:
         distorted = (originals.load_png(folder / jobs.DECODED) for folder in folders)
-        usable = [name for name, reason in reasons.items() if not reason]
+        usable = [name for name in wanted if reasons[name] is None]
         found = metrics.set_features(distorted, usable, device=plan.device)
         return references(tuple(row.picture.digest for row in group)), found
 
-    for name, reason in reasons.items():
+    for name in wanted:
+        if reasons[name] is not None:
+            lacks.append(f"{name}: {reasons[name]}")
+            continue
         try:
-            if reason:
-                raise DependencyError(reason)
             values |= metrics.compare_sets(*both(), [name])
         except AquatintError as error:
             lacks.append(f"{name}: {error}")
     path.parent.mkdir(parents=True, exist_ok=True)
     originals.write(path, json.dumps({name: asdict(found) for name, found in values.items()}).encode())
     bpp = sum(row.bpp for row in group) / len(group)
-    chosen = {name: values[name] for name in names if name in values}
+    chosen = {name: values[name] for name in reasons if name in values}
     return SetRow(group[0].codec, group[0].target_bpp, bpp, len(group), chosen, "; ".join(lacks) or None)
