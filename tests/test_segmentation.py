@@ -27,13 +27,11 @@ def test_classes_that_are_nowhere_do_not_count() -> None:
     assert accuracy(confusion([], 5)) == 0
 
 
-def test_espnet_reads_street_scenes(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
+def test_espnet_reads_street_scenes(data_dir: Path, weights_dir: Path) -> None:
     espnet = pytest.importorskip("aquatint.perception.espnet")
     frames = sorted((data_dir / "street/camvid/val").glob("*.webp"))[::10]
-    if not frames or not (data_dir / "weights/espnet").is_dir():
+    if not frames or not (weights_dir / "espnet").is_dir():
         pytest.skip("no street scenes, or no weights of ESPNet")
-    monkeypatch.setenv("AQUATINT_WEIGHTS", str(data_dir / "weights"))
 
     def pairs():
         for frame in frames:

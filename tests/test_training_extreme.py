@@ -131,10 +131,9 @@ def test_the_distance_without_weights_is_one() -> None:
     assert 0 < float(distance(x, (x + y) / 2)) < float(distance(x, y))
 
 
-def test_vgg_has_the_weights_of_pix2pix(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (data_dir / "weights/vgg19_conv1_1_to_conv3_4.safetensors").is_file():
+def test_vgg_has_the_weights_of_pix2pix(weights_dir: Path) -> None:
+    if not (weights_dir / "vgg19_conv1_1_to_conv3_4.safetensors").is_file():
         pytest.skip("no weights of VGG19")
-    monkeypatch.setenv("AQUATINT_WEIGHTS", str(data_dir / "weights"))
     layers = {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8}  # the file ends before the others
     features = NetworkFeatures(Vgg("vgg19", tuple(layers), pooling="max"))
     x, y = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
