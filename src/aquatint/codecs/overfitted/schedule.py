@@ -15,8 +15,9 @@ NETWORK_RATE = 0.01
 # Steps in which both rates rise: Adam's first steps have the same size for all latents, which would spoil good ones.
 WARM_UP = 20
 FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
-# The networks are tuned on rounded, frozen latents, at half the rate: moving the latents again spoils the fit.
-TUNING_RATE = 0.5
+# The networks are tuned on rounded, frozen latents: moving the latents again spoils the fit. At half the rate the least
+# Lagrangians lost what the fit had gained: the smaller the error, the less of a step of the networks it can bear.
+TUNING_RATE = 0.15
 
 
 class Setting(NamedTuple):
