@@ -409,14 +409,15 @@ def test_networks_are_trained_towards_a_rate(
         target_rate.TargetRateTask(replace(recipe, architecture="mean-scale"), CPU)
 
 
-# ---- The shipped generator
+# ---- The shipped generators
 
 
-def test_the_shipped_generator_paints_what_the_shipped_model_leaves_out(photo: np.ndarray) -> None:
+@pytest.mark.parametrize("generator", ["illm", "perceptual"])
+def test_shipped_generators_paint_what_the_shipped_model_leaves_out(photo: np.ndarray, generator: str) -> None:
     encoded = aquatint.encode(photo, codec="hyperprior", bpp=0.2)
     plain, painted, nothing = (
         aquatint.decode(encoded, generator=name, realism=realism).to_array().astype(float)
-        for name, realism in ((None, 1.0), ("illm", 1.0), ("illm", 0.0))
+        for name, realism in ((None, 1.0), (generator, 1.0), (generator, 0.0))
     )
     assert np.array_equal(nothing, plain)
     detail = [np.abs(np.diff(picture.mean(2), axis=1)).mean() for picture in (plain, painted)]
