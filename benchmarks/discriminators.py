@@ -29,6 +29,7 @@ def prepare(options: argparse.Namespace) -> None:
     encoder = ("--encoder", options.encoder)
 
     def generator(recipe: str, seed: int, base: Path, *more: object) -> None:
+        # The weight of the squared error in the adversarial recipes, for all three.
         own = (*encoder, "--seed", seed, "--from", base, "--mse", 20, *more)
         run = train(options, recipe, f"{recipe}-{seed}", options.steps, *own)
         export(run, options.out / f"models-{seed}" / f"{Path(options.encoder).stem}-{recipe}.safetensors")

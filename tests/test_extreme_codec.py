@@ -396,8 +396,8 @@ def test_the_shipped_model_is_the_default_and_has_three_rates() -> None:
     assert done[0].report.psnr < done[1].report.psnr < done[2].report.psnr
 
 
-def test_the_shipped_model_of_street_scenes_codes_what_is_preserved_alone() -> None:
-    pixels = __import__("skimage.data").data.astronaut()[:240, :320]
+def test_the_shipped_model_of_street_scenes_codes_what_is_preserved_alone(coffee: np.ndarray) -> None:
+    pixels = coffee[:240, :320]
     labels = np.zeros(pixels.shape[:2], np.uint8)
     labels[120:], labels[80:200, 100:220] = 3, 8  # a car on a road before the sky
     sizes = []

@@ -299,12 +299,10 @@ RATE_DISTORTION: dict[str, RateDistortion] = {
 }
 
 # Crops of 128 are two places of the coarsest level of the discriminator of labels, and fit a processor.
-_SMALL = Generative(
-    steps=4000, batch=8, crop=128, learning_rate=4e-4, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16"
-)
+_SMALL = Generative(steps=4000, batch=8, crop=128, warmup=50, square_decay=0.9, ema=0.995, precision="bfloat16")
 # So few steps need a faster generator and a smaller weight of the squared error than the papers' 1e-4 and 150: with
 # those no texture appears. With the pull that is right for patches a discriminator of labels paints coloured grain.
-_ADVERSARIAL = replace(_SMALL, discriminator_pace=1, mse=20)
+_ADVERSARIAL = replace(_SMALL, learning_rate=4e-4, discriminator_pace=1, mse=20)
 
 # Learning rates are those of the compact network, which has the same blocks.
 _TRANSPORT = TransportStage(
