@@ -5,8 +5,9 @@
 All start from one autoencoder that was trained with noise. Codes are learned with transport that is relaxed (OT) or
 held (balanced), with nothing (VQ), with revival of unused codes, or stay on a lattice (FSQ); then the decoders of OT
 and VQ are trained against a discriminator (OT + GAN, GAN). OUT/table.md has, for each seed and number of stages, bits a
-pixel of whole files and what the photographs become; OUT/codes.md how the codes of fixed-length indices are used. A
-command that was stopped goes on when it is given again.
+pixel of whole files and what the photographs become; OUT/codes.md how the codes of fixed-length indices are used, on
+the photographs and on some of the training pictures; OUT/samples.md how patches of pictures made of noise lie among
+those of the photographs. A command that was stopped goes on when it is given again.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from aquatint.codecs import models
 from aquatint.codecs.hyperprior.decoder import grid
 from aquatint.codecs.transport.decoder import read
 from aquatint.codecs.transport.model import Model, load
-from aquatint.evaluation.metrics.registry import measure, measure_sets
+from aquatint.codecs.transport.sampling import sample
+from aquatint.evaluation.metrics.registry import SetFeatures, compare_sets, measure, set_features
+from aquatint.training.data import find_photographs
 
 UPKEEPS = {"OT": "annealed", "balanced": "balanced", "VQ": "none", "VQ, revival": "revival", "FSQ": "lattice"}
 ADVERSARIAL = {"OT + GAN": "OT", "GAN": "VQ"}
 METRICS = "psnr", "ms-ssim", "lpips-squeeze"
-SET_METRIC = "fid-mobilenet"
+SET_METRICS = "fid-mobilenet", "precision-mobilenet", "recall-mobilenet", "density-mobilenet", "coverage-mobilenet"
+TRAINING_PICTURES = 24  # in which the use of codes is counted
+SAMPLES = 24
+SAMPLE_SIZE = 512, 768  # rows and columns, as Kodak's photographs have
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -55,21 +61,31 @@ def model_path(out: Path, name: str, seed: int) -> Path:
     return out / "models" / f"{name}-{seed}.safetensors"
 
 
-def numbers(path: Path, pictures: Sequence[np.ndarray], quality: float) -> list[float]:
-    """Bits a pixel, then the metrics' means, then the distance of sets."""
+def numbers(path: Path, pictures: Sequence[np.ndarray], originals: SetFeatures, quality: float) -> list[float]:
+    """Bits a pixel, then the metrics' means, then the metrics of sets."""
     coded = [
         compress(image.from_array(p), Target(quality=quality), Options(model=str(path)), codec="transport")
         for p in pictures
     ]
     decoded = [decode(each.data).to_array() for each in coded]
     found = [measure(picture, other, METRICS) for picture, other in zip(pictures, decoded, strict=True)]
-    (distance,) = measure_sets(pictures, decoded, [SET_METRIC]).values()
     bits = 8 * sum(len(each.data) for each in coded) / sum(picture[..., 0].size for picture in pictures)
-    return [bits, *(float(np.mean([each[name] for each in found])) for name in METRICS), distance.mean]
+    return [bits, *(float(np.mean([each[name] for each in found])) for name in METRICS), *of_sets(originals, decoded)]
 
 
-def usage(model: Model, path: Path, pictures: Sequence[np.ndarray]) -> list[str]:
-    """For every stage the codes that no place of the photographs has, and perplexity over their number."""
+def of_sets(originals: SetFeatures, pictures: Sequence[np.ndarray]) -> list[float]:
+    compared = compare_sets(originals, set_features(pictures, SET_METRICS), SET_METRICS)
+    return [estimate.mean for estimate in compared.values()]
+
+
+def sampled(path: Path, originals: SetFeatures) -> list[float]:
+    """The metrics of sets for pictures made of noise."""
+    return of_sets(originals, [sample(str(path), *SAMPLE_SIZE, seed=seed) for seed in range(SAMPLES)])
+
+
+def usage(model: Model, path: Path, pictures: Sequence[np.ndarray]) -> str:
+    """For every stage the codes that no place of the pictures has, perplexity over their number, and by how much the
+    masses of cells miss equal ones, as a relative root mean square."""
     settings = Options(model=str(path), effort=1)
     found = []
     for picture in pictures:
@@ -82,8 +98,24 @@ def usage(model: Model, path: Path, pictures: Sequence[np.ndarray]) -> list[str]
         counts = np.bincount(indices, minlength=model.architecture.codes)
         shares = counts[counts > 0] / counts.sum()
         perplexity = np.exp(-(shares * np.log(shares)).sum()) / len(counts)
-        cells.append(f"{(counts == 0).sum()}, {perplexity:.2f}")
-    return cells
+        error = counts.std() / counts.mean()
+        cells.append(f"{(counts == 0).sum()}, {perplexity:.2f}, {error:.2f}")
+    return "; ".join(cells)
+
+
+class Table:
+    """A table that is printed and kept in a file as it grows."""
+
+    def __init__(self, path: Path, *columns: str) -> None:
+        self.path, self.lines = path, []
+        self.add(*columns)
+        self.lines.append("|---" * len(columns) + "|")
+
+    def add(self, *cells: object) -> None:
+        texts = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        self.lines.append(f"| {' | '.join(texts)} |")
+        print(self.lines[-1], flush=True)
+        self.path.write_text("\n".join(self.lines) + "\n")
 
 
 def main() -> None:
@@ -95,22 +127,21 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     prepare(options)
     pictures = [image.read(path).to_array() for path in options.photographs]
-    columns = ("bpp", *METRICS, SET_METRIC)
-    table = [f"| | seed | stages | {' | '.join(columns)} |", "|---" * (3 + len(columns)) + "|"]
-    codes = ["| | seed | unused codes, perplexity over their number: stage by stage |", "|---|---|---|"]
+    originals = set_features(pictures, SET_METRICS)
+    learned = find_photographs(options.data)
+    training = [image.read(each.open()).to_array() for each in learned[:: max(1, len(learned) // TRAINING_PICTURES)]]
+    coded = Table(options.out / "table.md", "", "seed", "stages", "bpp", *METRICS, *SET_METRICS)
+    codes = Table(options.out / "codes.md", "", "seed", "photographs", "training pictures")
+    samples = Table(options.out / "samples.md", "", "seed", *SET_METRICS)
     for name in (*UPKEEPS, *ADVERSARIAL):
         for seed in options.seeds:
             path = model_path(options.out, name, seed)
             model = load(models.find(str(path)))
             last = model.architecture.stages - 1
             for k in range(last + 1):
-                cells = [f"{number:.4g}" for number in numbers(path, pictures, 1 + 99 * k / last)]
-                table.append(f"| {name} | {seed} | {k + 1} | " + " | ".join(cells) + " |")
-                print(table[-1], flush=True)
-            codes.append(f"| {name} | {seed} | " + "; ".join(usage(model, path, pictures)) + " |")
-            print(codes[-1], flush=True)
-            (options.out / "table.md").write_text("\n".join(table) + "\n")
-            (options.out / "codes.md").write_text("\n".join(codes) + "\n")
+                coded.add(name, seed, k + 1, *numbers(path, pictures, originals, 1 + 99 * k / last))
+            codes.add(name, seed, usage(model, path, pictures), usage(model, path, training))
+            samples.add(name, seed, *sampled(path, originals))
 
 
 if __name__ == "__main__":
