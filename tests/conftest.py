@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from aquatint.codecs.options import Options
 from aquatint.codecs.target import Target
 from aquatint.container import NO_MODEL, Header
 from aquatint.errors import CorruptStreamError, UsageError
+
+if TYPE_CHECKING:
+    from aquatint.training.data import Photograph
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +78,16 @@ def coffee() -> np.ndarray:
 def worse(coffee: np.ndarray) -> np.ndarray:
     """The same as a JPEG of low quality."""
     return jpeg(coffee, 15)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, photo: np.ndarray) -> list[Photograph]:
+    """Four overlapping crops of a photograph, 80x96, as training sees them."""
+    data = pytest.importorskip("aquatint.training.data", exc_type=ImportError)
+    (tmp_path / "photographs").mkdir()
+    for k in range(4):
+        PILImage.fromarray(photo[:, k * 16 : k * 16 + 80]).save(tmp_path / "photographs" / f"{k}.png")
+    return data.find_photographs([tmp_path / "photographs"])
 
 
 def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
