@@ -46,21 +46,30 @@ AQT_INLINE void copy_rows_above(const Skewed& skewed, const Band& band) {
     }
 }
 
-/// Parent 0 is in the cell above this one; the others are in the nearest cells beside it.
-AQT_INLINE void copy_parents(const Skewed& skewed, const Band& band, int parents, int rows) {
+/// Steps whose parents are copied together, just before they are needed: few enough to stay in the fastest cache.
+constexpr int kParentSteps = 64;
+
+/// Copies the parents of the latents of kParentSteps steps. Parent 0 is in the cell above the latent; the others are in
+/// the nearest cells beside it.
+AQT_INLINE void copy_parents(const Skewed& skewed, const Band& band, int parents, int rows, int first_step) {
     const GridView& coarser = band.coarser;
     if (coarser.latents == nullptr) return;
     for (int lane = 0; lane < rows; lane++) {
         const int y = band.first_row + lane;
+        const int first = first_step - kLag * lane, last = first + kParentSteps;
         for (int parent = 0; parent < parents; parent++) {
             const int parent_row = (y >> 1) + (parent < 2 ? 0 : y % 2 ? 1 : -1);
             if (parent_row < 0 || parent_row >= coarser.height) continue;
             const int16_t* row = coarser.latents + static_cast<ptrdiff_t>(parent_row) * coarser.width;
             int16_t* out = skewed.origin + skewed.stride * kLag * lane + kParentLanes + kBandRows * parent + lane;
-            for (int x = 0; x < band.grid.width; x++) {
-                const int column = (x >> 1) + (parent % 2 == 0 ? 0 : x % 2 ? 1 : -1);
-                const bool inside = column >= 0 && column < coarser.width;
-                out[x * skewed.stride] = static_cast<int16_t>(inside ? kActivationScale * row[column] : 0);
+            const int aside = parent % 2;
+            // Two columns share a cell. One more at either end is copied again, or never looked at.
+            const int end = (last + 1) >> 1 < coarser.width ? (last + 1) >> 1 : coarser.width;
+            for (int cell = first > 0 ? first >> 1 : 0; cell < end; cell++) {
+                const int left = cell >= aside ? row[cell - aside] : 0;
+                const int right = cell + aside < coarser.width ? row[cell + aside] : 0;
+                out[2 * cell * skewed.stride] = static_cast<int16_t>(kActivationScale * left);
+                out[(2 * cell + 1) * skewed.stride] = static_cast<int16_t>(kActivationScale * right);
             }
         }
     }
@@ -97,7 +106,6 @@ AQT_INLINE int code_band(const EntropyNetwork& network, const Band& band, Code c
     const Skewed skewed{band.skewed + kSkewedLead * stride, stride};
     std::memset(band.skewed, 0, skewed_size(width, network.parents) * sizeof(int16_t));
     copy_rows_above(skewed, band);
-    copy_parents(skewed, band, network.parents, rows);
 
     ptrdiff_t offsets[inputs];
     for (int i = 0; i < inputs; i++) {
@@ -109,6 +117,7 @@ AQT_INLINE int code_band(const EntropyNetwork& network, const Band& band, Code c
     int16_t* const first = band.grid.latents + static_cast<ptrdiff_t>(band.first_row) * width;
     const int steps = width + kLag * (rows - 1);
     for (int step = 0; step < steps; step++) {
+        if (step % kParentSteps == 0) copy_parents(skewed, band, network.parents, rows, step);
         int16_t* lanes = skewed.origin + step * stride;
         int32_t z0[kBandRows], z1[kBandRows];
         for (int lane = 0; lane < kBandRows; lane += kLanes)
