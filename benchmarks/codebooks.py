@@ -33,7 +33,7 @@ UPKEEPS = {"OT": "annealed", "balanced": "balanced", "VQ": "none", "VQ, revival"
 ADVERSARIAL = {"OT + GAN": "OT", "GAN": "VQ"}
 METRICS = "psnr", "ms-ssim", "lpips-squeeze"
 SET_METRICS = "fid-mobilenet", "precision-mobilenet", "recall-mobilenet", "density-mobilenet", "coverage-mobilenet"
-TRAINING_PICTURES = 24  # in which the use of codes is counted
+TRAINING_PICTURES = 24  # at least so many, in which the use of codes is counted
 SAMPLES = 24
 SAMPLE_SIZE = 512, 768  # rows and columns, as Kodak's photographs have
 
