@@ -266,12 +266,13 @@ def test_other_objectives_are_refused() -> None:
         compressed(photograph(16, 16), tune="wd")
 
 
-def test_the_shipped_model_is_the_default_and_has_three_rates() -> None:
+@pytest.mark.parametrize(("chosen", "name"), [(None, "gc"), ("gc-street", "gc-street")])
+def test_the_shipped_models_of_whole_pictures_have_three_rates(chosen: str | None, name: str) -> None:
     picture = aquatint.from_array(__import__("skimage.data").data.astronaut())
-    options = aquatint.Options(threads=1)
+    options = aquatint.Options(model=chosen, threads=1)
     done = [aquatint.compress(picture, Target(quality=q), options, codec="extreme") for q in (1, 50, 100)]
-    assert {encoded.header.model_hash for encoded in done} == {models.find("gc").hash}
-    assert models.find("gc").path.parent == models.PACKAGED
+    assert {encoded.header.model_hash for encoded in done} == {models.find(name).hash}
+    assert models.find(name).path.parent == models.PACKAGED
     assert done[0].bpp < 0.02 < done[1].bpp < 0.04 < done[2].bpp < 0.08
     assert done[0].report.psnr < done[1].report.psnr < done[2].report.psnr
 
