@@ -140,7 +140,8 @@ def main() -> None:
             last = model.architecture.stages - 1
             for k in range(last + 1):
                 coded.add(name, seed, k + 1, *numbers(path, pictures, originals, 1 + 99 * k / last))
-            codes.add(name, seed, usage(model, path, pictures), usage(model, path, training))
+            if name in UPKEEPS:  # a discriminator moves no codes
+                codes.add(name, seed, usage(model, path, pictures), usage(model, path, training))
             samples.add(name, seed, *sampled(path, originals))
 
 

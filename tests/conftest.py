@@ -81,6 +81,13 @@ def worse(coffee: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, small_photo: np.ndarray) -> Path:
+    """A folder with the photograph photo.png, 29x37."""
+    PILImage.fromarray(small_photo).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+@pytest.fixture
 def photographs(tmp_path: Path, photo: np.ndarray) -> list[Photograph]:
     """Four overlapping crops of a photograph, 80x96, as training sees them."""
     data = pytest.importorskip("aquatint.training.data", exc_type=ImportError)
@@ -88,6 +95,15 @@ def photographs(tmp_path: Path, photo: np.ndarray) -> list[Photograph]:
     for k in range(4):
         PILImage.fromarray(photo[:, k * 16 : k * 16 + 80]).save(tmp_path / "photographs" / f"{k}.png")
     return data.find_photographs([tmp_path / "photographs"])
+
+
+@pytest.fixture
+def lpips_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training LPIPS is that of the picture itself, which needs no weights."""
+    torch = pytest.importorskip("torch")
+    lpips = pytest.importorskip("aquatint.perception.lpips").LPIPS(lambda x: [(x, 1)], [torch.ones(3)])
+    for module in ("adversarial.generative", "adversarial.labeling", "target_rate"):
+        monkeypatch.setattr(f"aquatint.training.{module}.create_lpips", lambda net, device: lpips)
 
 
 def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:

@@ -30,13 +30,6 @@ def run(*arguments: str | Path, given: bytes = b"") -> tuple[int, bytes, str]:
     return result.exit_code, result.stdout_bytes, result.stderr
 
 
-@pytest.fixture
-def folder(tmp_path: Path, small_photo: np.ndarray) -> Path:
-    """A folder with the photograph photo.png, 29x37."""
-    PILImage.fromarray(small_photo).save(tmp_path / "photo.png")
-    return tmp_path
-
-
 def pixels(path: Path) -> np.ndarray:
     with PILImage.open(path) as image:
         return np.array(image)

@@ -10,9 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image as PILImage
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and devices of POSIX")
 
@@ -64,13 +62,6 @@ def start(mode: str, *arguments: str | bytes | Path, **options: object) -> subpr
         "stderr": subprocess.PIPE,
     }
     return subprocess.Popen([sys.executable, "-c", STAND_IN, mode, *arguments], **(pipes | options))  # type: ignore[call-overload]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small_photo: np.ndarray) -> Path:
-    """A folder with the photograph photo.png, 29x37."""
-    PILImage.fromarray(small_photo).save(tmp_path / "photo.png")
-    return tmp_path
 
 
 @posix

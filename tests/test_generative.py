@@ -35,9 +35,8 @@ from aquatint.errors import (  # noqa: E402
     UsageError,
 )
 from aquatint.evaluation.coders import parse  # noqa: E402
-from aquatint.perception.lpips import LPIPS  # noqa: E402
 from aquatint.training import checkpoint, loop  # noqa: E402
-from aquatint.training.adversarial import generative, labeling  # noqa: E402
+from aquatint.training.adversarial import generative  # noqa: E402
 from aquatint.training.adversarial.generative import GenerativeTask  # noqa: E402
 from aquatint.training.adversarial.labeling import LabelerTask  # noqa: E402
 from aquatint.training.data import Batch, Photograph, batches  # noqa: E402
@@ -62,14 +61,7 @@ RECIPE = Generative(
 )
 LABELS = replace(RECIPE, discriminator="labels", adversarial=0.008)
 PATCHES = replace(RECIPE, discriminator="patchgan", adversarial=0.15)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LPIPS of the picture itself, which needs no weights."""
-    for module in (generative, labeling):
-        monkeypatch.setattr(module, "create_lpips", lambda net, device: LPIPS(lambda x: [(x, 1)], [torch.ones(3)]))
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("lpips_of_pixels")]
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tyro")
 
 from aquatint.errors import ModelError, UsageError  # noqa: E402
-from aquatint.perception.lpips import LPIPS  # noqa: E402
 from aquatint.training import loop  # noqa: E402
-from aquatint.training.adversarial import labeling  # noqa: E402
 from aquatint.training.adversarial.labeler import Labeler, Quantiser, usage  # noqa: E402
 from aquatint.training.adversarial.labeling import LabelerTask, load_labeler  # noqa: E402
 from aquatint.training.data import find_photographs  # noqa: E402
@@ -40,7 +38,7 @@ RECIPE = Labels(
     width=8,
     codes=32,
 )
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("lpips_of_pixels")]
 
 
 def count(module: torch.nn.Module) -> int:
@@ -144,16 +142,6 @@ def folder(tmp_path: Path, photo: np.ndarray) -> Path:
     for k in range(5):
         PILImage.fromarray(photo[:, k * 16 : k * 16 + 80]).save(tmp_path / "photographs" / f"{k}.png")
     return tmp_path / "photographs"
-
-
-@pytest.fixture(autouse=True)
-def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LPIPS of the picture itself, which needs no weights."""
-    monkeypatch.setattr(
-        labeling,
-        "create_lpips",
-        lambda net, device: LPIPS(lambda x: [(x, 1)], [torch.ones(3)]),  # type: ignore[arg-type,list-item,return-value]
-    )
 
 
 def test_it_learns_on_a_few_photographs_and_uses_most_codes(tmp_path: Path, folder: Path) -> None:

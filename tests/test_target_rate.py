@@ -17,7 +17,6 @@ from hyperprior_models import FAMILY  # noqa: E402
 
 from aquatint.codecs.hyperprior.architecture import ARCHITECTURES  # noqa: E402
 from aquatint.errors import UsageError  # noqa: E402
-from aquatint.perception.lpips import LPIPS  # noqa: E402
 from aquatint.training import loop, target_rate  # noqa: E402
 from aquatint.training.data import Photograph  # noqa: E402
 from aquatint.training.log import LOG  # noqa: E402
@@ -54,12 +53,11 @@ def test_a_toy_model_comes_to_its_target(target: float) -> None:
     assert np.mean(found[-200:]) == pytest.approx(target, rel=0.05)
 
 
+@pytest.mark.usefixtures("lpips_of_pixels")
 def test_networks_are_trained_towards_a_rate(
     photographs: list[Photograph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ARCHITECTURES, "tiny", FAMILY["channelwise"])
-    # LPIPS of the picture itself needs no weights.
-    monkeypatch.setattr(target_rate, "create_lpips", lambda net, device: LPIPS(lambda x: [(x, 1)], [torch.ones(3)]))
     recipe = TargetRate(
         steps=30,
         batch=4,
