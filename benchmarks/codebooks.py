@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from runs import comparison, export, train
+from tables import Table
 
 from aquatint import Options, Target, compress, container, decode, image
 from aquatint.codecs import models
@@ -101,21 +102,6 @@ def usage(model: Model, path: Path, pictures: Sequence[np.ndarray]) -> str:
         error = counts.std() / counts.mean()
         cells.append(f"{(counts == 0).sum()}, {perplexity:.2f}, {error:.2f}")
     return "; ".join(cells)
-
-
-class Table:
-    """A table that is printed and kept in a file as it grows."""
-
-    def __init__(self, path: Path, *columns: str) -> None:
-        self.path, self.lines = path, []
-        self.add(*columns)
-        self.lines.append("|---" * len(columns) + "|")
-
-    def add(self, *cells: object) -> None:
-        texts = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells)
-        self.lines.append(f"| {' | '.join(texts)} |")
-        print(self.lines[-1], flush=True)
-        self.path.write_text("\n".join(self.lines) + "\n")
 
 
 def main() -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runs import aquatint, comparison, export, train
+from tables import Table
 
 RECIPES = "perceptual", "hific", "illm"
 ANCHOR = "hyperprior+hific"
@@ -71,21 +72,20 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(results: Path, seed: int) -> Sequence[str]:
+def lines(results: Path, seed: int) -> Iterable[Sequence[object]]:
     """A line for every rate and codec, then one for every codec with its bits against the anchor's."""
-    lines, pictures = [], [row for row in rows(results / "results.csv") if row["status"] == "ok"]
+    pictures = [row for row in rows(results / "results.csv") if row["status"] == "ok"]
     for found in rows(results / "sets.csv"):
         own = [row for row in pictures if (row["codec"], row["target_bpp"]) == (found["codec"], found["target_bpp"])]
         means = [sum(float(row[metric]) for row in own) / len(own) for metric in METRICS]
         distances = [[float(found[name + end]) for end in ("", "_low", "_high")] for name in SETS]
-        cells = [f"{mean:.4g}" for mean in means] + ["{:.4g} ({:.4g} to {:.4g})".format(*each) for each in distances]
-        lines.append(f"| {seed} | {float(found['bpp']):.3f} | {found['codec']} | " + " | ".join(cells) + " |")
+        cells = ["{:.4g} ({:.4g} to {:.4g})".format(*each) for each in distances]
+        yield seed, float(found["bpp"]), found["codec"], *means, *cells
     differences = rows(results / "differences.csv")
     for codec in dict.fromkeys(row["codec"] for row in differences):
         rates = {row["metric"]: row["bd_rate"] for row in differences if row["codec"] == codec}
         cells = [f"{float(rates[name]):+.1f} %" if rates.get(name) else "-" for name in METRICS + SETS]
-        lines.append(f"| {seed} | bits | {codec} | " + " | ".join(cells) + " |")
-    return lines
+        yield seed, "bits", codec, *cells
 
 
 def main() -> None:
@@ -98,11 +98,10 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     prepare(options)
-    lines = ["| seed | bpp | | " + " | ".join(METRICS + SETS) + " |", "|---" * (3 + len(METRICS + SETS)) + "|"]
+    table = Table(options.out / "table.md", "seed", "bpp", "", *METRICS, *SETS)
     for seed in options.seeds:
-        lines += table(evaluate(options, seed), seed)
-        (options.out / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        for line in lines(evaluate(options, seed), seed):
+            table.add(*line)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
+from tables import Table
 
 import aquatint
 from aquatint import Target, image
@@ -160,27 +161,20 @@ def main() -> None:
     frames = [
         Frame(image.read(path).to_array(), image.read_classes(arguments.labels / f"{path.stem}.png")) for path in paths
     ]
-    lines = [f"| {len(frames)} frames | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-
-    def add(words: str, numbers: Sequence[float]) -> None:
-        lines.append(f"| {words} | " + " | ".join(f"{number:.4g}" for number in numbers) + " |")
-        print(lines[-1], flush=True)
-        (arguments.out / "table.md").write_text("\n".join(lines) + "\n")
-
-    add("originals", row(frames, lambda frame: (frame.pixels.size, frame.pixels))[1])
+    table = Table(arguments.out / "table.md", f"{len(frames)} frames", *COLUMNS)
+    table.add("originals", *row(frames, lambda frame: (frame.pixels.size, frame.pixels))[1])
     least = {}
     for peer, coder in PEERS.items():
         least[peer], numbers = row(frames, coder(1))
-        add(f"{peer}, smallest files", numbers)
-    savings = ["| model | synthesised | bpp | saved |", "|---|---|---|---|"]
+        table.add(f"{peer}, smallest files", *numbers)
+    savings = Table(arguments.out / "classes.md", "model", "synthesised", "bpp", "saved")
     for name in arguments.models:
         model = load(models.find(name))
         for words, numbers in rows(name, model, frames, least):
-            add(words, numbers)
+            table.add(words, *numbers)
         if model.architecture.selective:
             for label, bpp, saved in classes(name, model, frames, arguments.out):
-                savings.append(f"| {Path(name).stem} | {label} | {bpp:.4f} | {saved:.1%} |")
-                (arguments.out / "classes.md").write_text("\n".join(savings) + "\n")
+                savings.add(Path(name).stem, label, bpp, f"{saved:.1%}")
 
 
 if __name__ == "__main__":
