@@ -242,6 +242,7 @@ def test_dists_agrees_with_torchmetrics(tmp_path: Path, monkeypatch: pytest.Monk
 def test_lpips_has_its_published_values(weights_dir: Path) -> None:
     examples = weights_dir / "lpips_examples"
     first, *others = (pictures.load(examples / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    first.setflags(write=False)  # as arrays of Pillow's pictures are: no warning about it
     values = [measure(first, other, ["lpips-squeeze"])["lpips-squeeze"] for other in others]
     assert values == pytest.approx([0.7112, 0.1479], abs=1e-4)
     tid = weights_dir.parent / "rated" / "tid2013_pair"
