@@ -83,9 +83,13 @@ std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
     return matrices;
 }
 
-Adam adam_step(float rate, int steps) {
+// Adam's epsilon, relative to the gradient of a bit: a constant one would hold back the latents of large pictures and
+// small Lagrangians, whose gradients are small (docs/notes/overfitted-fit.md).
+constexpr float kEpsilon = 3;
+
+Adam adam_step(float rate, int steps, float gradient_of_bit) {
     return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))),
-            static_cast<float>(1 / (1 - std::pow(0.99, steps)))};
+            static_cast<float>(1 / (1 - std::pow(0.99, steps))), std::max(kEpsilon * gradient_of_bit, 1e-30f)};
 }
 
 void zero_rows(const OwnedPlane& plane, Range rows) {
@@ -378,9 +382,9 @@ void Fit::collect_latent_gradient(int worker) {
 
 // Descent.
 
-void Fit::descend(float latent_rate, float network_rate) {
+void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     if (latent_rate > 0) {
-        const Adam step = adam_step(latent_rate, ++latent_steps_);
+        const Adam step = adam_step(latent_rate, ++latent_steps_, pass.lagrangian / pixels());
         pool_.run([&](int worker) {
             for (int k = first_grid_; k < shape_.grids; ++k) {
                 const Range rows = rows_of(worker, k);

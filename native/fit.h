@@ -53,8 +53,8 @@ public:
     /// Completes the gradients of `pass` from that of the picture.
     void backward(const Pass& pass);
 
-    /// Moves latents and parameters against their gradients; a rate of zero leaves them as they are.
-    void descend(float latent_rate, float network_rate);
+    /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are.
+    void descend(const Pass& pass, float latent_rate, float network_rate);
 
     void reset_optimiser();
 

@@ -74,6 +74,7 @@ struct ResidualLayer {
 struct Adam {
     float rate;
     float first_correction, second_correction;  // 1 / (1 - 0.9^t) and 1 / (1 - 0.99^t)
+    float epsilon;
 };
 
 struct FitKernels {

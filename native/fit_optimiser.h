@@ -1,4 +1,4 @@
-// Adam (Kingma and Ba, ICLR 2015) with beta = (0.9, 0.99) and epsilon = 1e-8. The usual 0.999 forgets the
+// Adam (Kingma and Ba, ICLR 2015) with beta = (0.9, 0.99). The usual 0.999 forgets the
 // wild first steps too slowly for fits of a few thousand steps: 0.99 lowered the loss by 2 % after 1000.
 #pragma once
 #include "fit_kernels.h"
@@ -14,7 +14,7 @@ static void adam(const Adam& step, const float* gradient, const float* slopes, f
         const Floats v = 0.99f * load(square + x) + 0.01f * g * g;
         store(mean + x, m);
         store(square + x, v);
-        const Floats change = step.rate * step.first_correction * m / (sqrt(v * step.second_correction) + 1e-8f);
+        const Floats change = step.rate * step.first_correction * m / (sqrt(v * step.second_correction) + step.epsilon);
         store(latents + x, min(max(load(latents + x) - change, splat(-kLatentLimit)), splat(kLatentLimit)));
     }
 }

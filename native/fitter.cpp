@@ -116,7 +116,7 @@ public:
         const Pass pass = checked_pass(temperature, noise, lagrangian, seed, latent_rate > 0, network_rate > 0);
         const auto result = differentiate(pass, distortion);
         const nb::gil_scoped_release release;
-        fit_.descend(static_cast<float>(latent_rate), static_cast<float>(network_rate));
+        fit_.descend(pass, static_cast<float>(latent_rate), static_cast<float>(network_rate));
         return result;
     }
 

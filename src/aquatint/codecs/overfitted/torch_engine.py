@@ -27,6 +27,7 @@ CONTEXT = (
 )
 BLUR, LEAST_SCALE = 0.02, 0.01  # of parameters, see native/fit.cpp
 LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -5.0, 6.875
+EPSILON = 3.0  # Adam's, relative to the gradient of a bit
 
 
 def soft_round(x: Tensor, temperature: float) -> Tensor:
@@ -168,7 +169,8 @@ class TorchEngine:
             variable.grad = None
         value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion)
         if latent_rate > 0:
-            self._adam.param_groups[0]["lr"] = latent_rate
+            gradient_of_bit = lagrangian / self._target[0].numel()
+            self._adam.param_groups[0].update(lr=latent_rate, eps=max(EPSILON * gradient_of_bit, 1e-30))
             self._adam.step()
             with torch.no_grad():
                 self._latents.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
