@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -42,6 +43,11 @@ class _Worker(Generic[Job, Result]):
         except (EOFError, OSError):
             self.process.join()
             return Crash(f"the process ended with {_cause(self.process.exitcode)}")
+
+
+def processors() -> int:
+    """How many this process may use: a container or `taskset` may leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Result | Crash]]:

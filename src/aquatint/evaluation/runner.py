@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -149,7 +148,7 @@ def run(plan: Run, progress: Callable[[Progress], None] = lambda _: None) -> lis
         OSError: the folder cannot be written to.
     """
     pictures = originals.take(plan.pictures, plan.folder / "originals")
-    threads = max(1, (os.cpu_count() or 1) // plan.workers)
+    threads = max(1, pool.processors() // plan.workers)
     of_pairs = tuple(name for name in plan.metrics if not metrics.METRICS[name].on_sets)
     rows: dict[int, Row] = {}
     waiting: dict[int, tuple[Row, Job]] = {}

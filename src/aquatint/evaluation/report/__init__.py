@@ -17,6 +17,7 @@ from aquatint.evaluation import analysis, jobs, originals
 from aquatint.evaluation.baselines import Baseline
 from aquatint.evaluation.curves import CurveError
 from aquatint.evaluation.metrics import METRICS
+from aquatint.evaluation.pool import processors
 from aquatint.evaluation.report import crops
 from aquatint.evaluation.runner import Row, Run, SetRow
 from aquatint.evaluation.style import looks
@@ -162,7 +163,7 @@ def machine() -> str:
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         processor = lines[0].partition(":")[2].strip() if lines else processor
     return (
-        f"{processor}, {os.cpu_count()} threads, {platform.system()}, Python {platform.python_version()}, "
+        f"{processor}, {processors()} threads, {platform.system()}, Python {platform.python_version()}, "
         f"Aquatint {__version__}"
     )
 
