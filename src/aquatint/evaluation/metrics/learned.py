@@ -125,9 +125,8 @@ def _tiles(
     if min(height, width) < SMALLEST_SIDE:
         raise ImageError(f"{name} needs sides of at least {SMALLEST_SIDE} pixels, not {width}x{height}")
     for tile in tiles(height, width):
-        crops = (
-            np.array(picture[tile.rows, tile.columns]) for picture in (reference, distorted)
-        )  # writable, for torch
+        # Copies, since PyTorch warns of arrays that may not be written to.
+        crops = (np.array(picture[tile.rows, tile.columns]) for picture in (reference, distorted))
         x, y = (torch.from_numpy(crop).to(device).permute(2, 0, 1)[None].float() / 255 for crop in crops)
         yield tile, x, y
 
