@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from aquatint.evaluation.pool import processors
+
 
 def comparison(description: str | None) -> argparse.ArgumentParser:
     """The options that all comparisons of trained models have."""
@@ -36,7 +38,7 @@ def aquatint(*arguments: object, models: Path | None = None) -> None:
 
 def train(options: argparse.Namespace, recipe: str, run: str, steps: int, *more: object) -> Path:
     """Trains into a folder of `--out`, with a share of the processor; returns the folder."""
-    folder, threads = options.out / run, max(1, (os.cpu_count() or 1) // options.workers)
+    folder, threads = options.out / run, max(1, processors() // options.workers)
     common = ("--data", *options.data, "--threads", threads, "--quiet")
     aquatint("train", recipe, "--out", folder, "--steps", steps, *common, *more)
     return folder

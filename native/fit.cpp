@@ -84,7 +84,7 @@ std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
 }
 
 // Adam's epsilon, relative to the gradient of a bit: a constant one would hold back the latents of large pictures and
-// small Lagrangians, whose gradients are small (docs/notes/overfitted-fit.md).
+// small Lagrangians, whose gradients are small (docs/notes/overfitted-fit.md). A Lagrangian of 0 must not make it 0.
 constexpr float kEpsilon = 3;
 
 Adam adam_step(float rate, int steps, float gradient_of_bit) {

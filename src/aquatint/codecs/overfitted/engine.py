@@ -7,7 +7,8 @@ upsampling and synthesis turn all of them into the picture. The loss is
 
     distortion(picture) + lagrangian * bits / pixels
 
-and a step moves the latents by Adam and the networks by SOAP, each with a learning rate of its own. Once an origin is
+and a step moves the latents by Adam and the networks by SOAP, each with a learning rate of its own; Adam's epsilon is
+relative to lagrangian / pixels, so that steps do not depend on the size of the picture. Once an origin is
 set, the bits count the networks too: for every matrix n log2 b, where b is the mean magnitude of its n differences from
 the origin.
 """

@@ -27,7 +27,7 @@ CONTEXT = (
 )
 BLUR, LEAST_SCALE = 0.02, 0.01  # of parameters, see native/fit.cpp
 LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -5.0, 6.875
-EPSILON = 3.0  # Adam's, relative to the gradient of a bit
+EPSILON = 3.0  # Adam's, relative to the gradient of a bit, see native/fit.cpp
 
 
 def soft_round(x: Tensor, temperature: float) -> Tensor:
