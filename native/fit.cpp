@@ -87,9 +87,10 @@ std::vector<ParameterMatrix> parameter_matrices(const NetworkShape& s) {
 // small Lagrangians, whose gradients are small (docs/notes/overfitted-fit.md). A Lagrangian of 0 must not make it 0.
 constexpr float kEpsilon = 3;
 
-Adam adam_step(float rate, int steps, float gradient_of_bit) {
-    return {rate, static_cast<float>(1 / (1 - std::pow(0.9, steps))),
-            static_cast<float>(1 / (1 - std::pow(0.99, steps))), std::max(kEpsilon * gradient_of_bit, 1e-30f)};
+Adam adam_step(float rate, float square_decay, int steps, float gradient_of_bit) {
+    const auto correction = [&](double decay) { return static_cast<float>(1 / (1 - std::pow(decay, steps))); };
+    return {rate, square_decay, correction(kMeanDecay), correction(square_decay),
+            std::max(kEpsilon * gradient_of_bit, 1e-30f)};
 }
 
 void zero_rows(const OwnedPlane& plane, Range rows) {
@@ -384,7 +385,7 @@ void Fit::collect_latent_gradient(int worker) {
 
 void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     if (latent_rate > 0) {
-        const Adam step = adam_step(latent_rate, ++latent_steps_, pass.lagrangian / pixels());
+        const Adam step = adam_step(latent_rate, latent_decay_, ++latent_steps_, pass.lagrangian / pixels());
         pool_.run([&](int worker) {
             for (int k = first_grid_; k < shape_.grids; ++k) {
                 const Range rows = rows_of(worker, k);
@@ -400,9 +401,10 @@ void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     }
 }
 
-void Fit::reset_optimiser() {
+void Fit::reset_optimiser(float latent_decay, float network_decay) {
     latent_steps_ = 0;
-    soap_.reset();
+    latent_decay_ = latent_decay;
+    soap_.reset(network_decay);
     for (const Grid& grid : grids_) {
         zero_rows(grid.mean, {0, grid.height});
         zero_rows(grid.square, {0, grid.height});

@@ -56,7 +56,9 @@ public:
     /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are.
     void descend(const Pass& pass, float latent_rate, float network_rate);
 
-    void reset_optimiser();
+    /// Forgets all moments. Decays are those of the latents' squared gradients, and of all that the networks' optimiser
+    /// remembers.
+    void reset_optimiser(float latent_decay, float network_decay);
 
 private:
     Range rows_of(int worker, int k) const { return share(grids_[k].height, worker, pool_.size()); }
@@ -90,6 +92,7 @@ private:
     OwnedPicture target_;
     std::vector<Worker> workers_;
     int latent_steps_ = 0;
+    float latent_decay_ = kUsualDecay;
     ThreadPool pool_;
 };
 

@@ -71,9 +71,11 @@ struct ResidualLayer {
     bool last;
 };
 
+constexpr float kMeanDecay = 0.5f;  // Adam's
+
 struct Adam {
-    float rate;
-    float first_correction, second_correction;  // 1 / (1 - 0.9^t) and 1 / (1 - 0.99^t)
+    float rate, square_decay;
+    float first_correction, second_correction;  // 1 / (1 - decay^t) of mean and square
     float epsilon;
 };
 

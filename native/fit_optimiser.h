@@ -1,5 +1,5 @@
-// Adam (Kingma and Ba, ICLR 2015) with beta = (0.9, 0.99). The usual 0.999 forgets the
-// wild first steps too slowly for fits of a few thousand steps: 0.99 lowered the loss by 2 % after 1000.
+// Adam (Kingma and Ba, ICLR 2015). Its moments are forgotten much faster than usual, the mean most of all: noise averages
+// out in the latents themselves, which a long mean lets overshoot (docs/notes/overfitted-fit.md).
 #pragma once
 #include "fit_kernels.h"
 #include "simd_math.h"
@@ -10,8 +10,8 @@ static void adam(const Adam& step, const float* gradient, const float* slopes, f
                  float* square, int width) {
     for (int x = 0; x < width; x += kLanes) {
         const Floats g = load(gradient + x) * load(slopes + x);
-        const Floats m = 0.9f * load(mean + x) + 0.1f * g;
-        const Floats v = 0.99f * load(square + x) + 0.01f * g * g;
+        const Floats m = kMeanDecay * load(mean + x) + (1 - kMeanDecay) * g;
+        const Floats v = step.square_decay * load(square + x) + (1 - step.square_decay) * g * g;
         store(mean + x, m);
         store(square + x, v);
         const Floats change = step.rate * step.first_correction * m / (sqrt(v * step.second_correction) + step.epsilon);

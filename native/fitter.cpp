@@ -27,6 +27,7 @@ using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::c
 
 constexpr int kMaxThreads = 256;
 constexpr int kMaxSide = 65535;
+constexpr double kGreatestDecay = 0.9999;
 
 void require(bool condition, const std::string& message) {
     if (!condition) throw std::invalid_argument(message);
@@ -152,9 +153,11 @@ public:
         return picture;
     }
 
-    void reset_optimiser() {
+    void reset_optimiser(double latent_decay, double network_decay) {
         const Turn turn(*this);
-        fit_.reset_optimiser();
+        require_between("latent_decay", latent_decay, 0, kGreatestDecay);
+        require_between("network_decay", network_decay, 0, kGreatestDecay);
+        fit_.reset_optimiser(static_cast<float>(latent_decay), static_cast<float>(network_decay));
     }
 
 private:
@@ -293,7 +296,7 @@ void bind_fitter(nb::module_& module) {
              "distortion"_a = nb::none())
         .def("evaluate", &Fitter::evaluate)
         .def("render", &Fitter::render)
-        .def("reset_optimiser", &Fitter::reset_optimiser);
+        .def("reset_optimiser", &Fitter::reset_optimiser, "latent_decay"_a, "network_decay"_a);
 }
 
 }  // namespace aquatint

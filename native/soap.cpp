@@ -6,9 +6,6 @@
 namespace aquatint {
 namespace {
 
-constexpr float kMomentum = 0.95f;  // all three decays as in the paper
-constexpr float kSquareDecay = 0.95f;
-constexpr float kPreconditionerDecay = 0.95f;
 constexpr int kRefreshEvery = 10;  // steps between two refreshes of the eigenbases
 constexpr float kEpsilon = 1e-8f;
 
@@ -73,10 +70,11 @@ std::vector<float> identity(int n) {
 
 Soap::Soap(std::vector<ParameterMatrix> matrices, int size)
     : matrices_(std::move(matrices)), bases_(matrices_.size()), mean_(size), square_(size), update_(size) {
-    reset();
+    reset(kUsualDecay);
 }
 
-void Soap::reset() {
+void Soap::reset(float decay) {
+    decay_ = decay;
     steps_ = 0;
     std::fill(mean_.begin(), mean_.end(), 0.0f);
     std::fill(square_.begin(), square_.end(), 0.0f);
@@ -90,8 +88,7 @@ void Soap::reset() {
 void Soap::rotate_and_scale(const ParameterMatrix& matrix, Basis& basis, const float* gradient) {
     const auto [offset, rows, columns] = matrix;
     const int size = rows * columns;
-    const float mean_correction = 1 / (1 - std::pow(kMomentum, steps_));
-    const float square_correction = 1 / (1 - std::pow(kSquareDecay, steps_));
+    const float correction = 1 / (1 - std::pow(decay_, steps_));
     std::vector<float> half(size), rotated(gradient, gradient + size), direction(mean_.begin() + offset, mean_.begin() + offset + size);
     auto rotate = [&](std::vector<float>& x) {  // left_basis^T x right_basis
         multiply(basis.left_basis.data(), true, x.data(), false, half.data(), rows, rows, columns);
@@ -100,8 +97,8 @@ void Soap::rotate_and_scale(const ParameterMatrix& matrix, Basis& basis, const f
     if (rows > 1) rotate(rotated), rotate(direction);
     for (int i = 0; i < size; ++i) {
         float& square = square_[offset + i];
-        square = kSquareDecay * square + (1 - kSquareDecay) * rotated[i] * rotated[i];
-        const float scaled = direction[i] * mean_correction / (std::sqrt(square * square_correction) + kEpsilon);
+        square = decay_ * square + (1 - decay_) * rotated[i] * rotated[i];
+        const float scaled = direction[i] * correction / (std::sqrt(square * correction) + kEpsilon);
         // With equal decays the mean never exceeds the root of the mean square, unless the basis has just turned and the
         // squares belong to other directions: then the quotient may be anything.
         direction[i] = std::clamp(scaled, -1.0f, 1.0f);
@@ -115,7 +112,7 @@ void Soap::rotate_and_scale(const ParameterMatrix& matrix, Basis& basis, const f
 
 void Soap::step(float* parameters, const float* gradient, float rate) {
     ++steps_;
-    for (size_t i = 0; i < mean_.size(); ++i) mean_[i] = kMomentum * mean_[i] + (1 - kMomentum) * gradient[i];
+    for (size_t i = 0; i < mean_.size(); ++i) mean_[i] = decay_ * mean_[i] + (1 - decay_) * gradient[i];
     for (size_t i = 0; i < matrices_.size(); ++i) {
         const auto [offset, rows, columns] = matrices_[i];
         const float* g = gradient + offset;
@@ -124,10 +121,10 @@ void Soap::step(float* parameters, const float* gradient, float rate) {
         Basis& basis = bases_[i];
         std::vector<float> product(rows * rows);
         multiply(g, false, g, true, product.data(), rows, columns, rows);
-        blend(basis.left, product, kPreconditionerDecay);
+        blend(basis.left, product, decay_);
         product.resize(columns * columns);
         multiply(g, true, g, false, product.data(), columns, rows, columns);
-        blend(basis.right, product, kPreconditionerDecay);
+        blend(basis.right, product, decay_);
         if (steps_ % kRefreshEvery == 0) {
             refresh(basis.left, basis.left_basis, rows);
             refresh(basis.right, basis.right_basis, columns);

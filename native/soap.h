@@ -5,6 +5,8 @@
 
 namespace aquatint {
 
+constexpr float kUsualDecay = 0.95f;  // as in the paper
+
 /// A parameter matrix inside a flat vector; vectors have one row and are left to plain Adam.
 struct ParameterMatrix {
     int offset, rows, columns;
@@ -17,8 +19,8 @@ public:
     /// Moves `parameters` (of `size` numbers) one step of about `rate` each against `gradient`.
     void step(float* parameters, const float* gradient, float rate);
 
-    /// Forgets all moments.
-    void reset();
+    /// Forgets all moments; from now on they decay by a factor a step.
+    void reset(float decay);
 
 private:
     struct Basis {
@@ -31,6 +33,7 @@ private:
     std::vector<Basis> bases_;
     std::vector<float> mean_, square_, update_;
     int steps_ = 0;
+    float decay_ = kUsualDecay;
 };
 
 }  // namespace aquatint

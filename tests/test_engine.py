@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aquatint import native
+from aquatint.codecs.overfitted import schedule
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.errors import UsageError
@@ -82,11 +83,11 @@ def assert_gradients_of_autograd(
     height: int, width: int, architecture: Architecture, temperature: float, skip_finest: bool = False
 ) -> None:
     oracle = random_engine(height, width, architecture, device="torch", skip_finest=skip_finest)
-    expected_value, expected_bits, expected_parameters, expected_latents = oracle.gradients(temperature, 0.8, 0.1, 7)
+    expected_value, expected_bits, expected_parameters, expected_latents = oracle.gradients(temperature, 0.8, 0.1, 8)
     expected_arrays = split(expected_parameters, architecture)
     for isa in ISAS:
         engine = random_engine(height, width, architecture, isa=isa, skip_finest=skip_finest)
-        value, bits, parameters, latents = engine.gradients(temperature, 0.8, 0.1, 7)
+        value, bits, parameters, latents = engine.gradients(temperature, 0.8, 0.1, 8)
         assert float(value) == pytest.approx(float(expected_value), rel=1e-5)
         assert float(bits) == pytest.approx(float(expected_bits), rel=1e-5)
         for name, array in split(parameters, architecture).items():
@@ -180,7 +181,7 @@ def test_gradients_are_finite_differences() -> None:
         return float((image * weights).sum()), weights
 
     def loss() -> float:
-        value, bits, *_ = engine.gradients(1.0, 0.5, lagrangian, 9, linear)
+        value, bits, *_ = engine.gradients(1.0, 0.5, lagrangian, 8, linear)
         return float(value) + lagrangian * float(bits) / pixels
 
     # Bring the picture inside [0, 1], where the clamp is the identity.
@@ -191,7 +192,7 @@ def test_gradients_are_finite_differences() -> None:
     arrays["u"] *= 0.1
     parameters = np.concatenate(list(arrays.values()))
     engine.parameters = parameters
-    _, _, gradient, latent_gradients = engine.gradients(1.0, 0.5, lagrangian, 9, linear)
+    _, _, gradient, latent_gradients = engine.gradients(1.0, 0.5, lagrangian, 8, linear)
     step = 2e-3
     generator = np.random.default_rng(2)
     for i in generator.choice(len(parameters), 40, replace=False):
@@ -251,7 +252,51 @@ def test_first_steps_are_of_the_learning_rate_where_gradients_are_large(device: 
         expected = -0.02 * latent_gradient / (np.abs(latent_gradient) + 3 * of_bit)
         np.testing.assert_allclose(engine.latents(1) - latents, expected, rtol=1e-3, atol=1e-5)
         assert np.ptp(expected) > 0.02
-        engine.reset_optimiser()
+        engine.reset_optimiser(0.9, 0.8)
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_moments_decay_as_the_engine_is_told(device: str) -> None:
+    engine, architecture = random_engine(20, 30, ARCHITECTURES[0], device=device), ARCHITECTURES[0]
+    engine.reset_optimiser(0.9, 0.8)
+    found, latents, biases = [], [], []
+    for seed in range(2):
+        _, _, gradient, latent_gradients = engine.gradients(0.3, 1, 0.1, seed)
+        found.append((latent_gradients[1], split(gradient, architecture)["b1"]))
+        latents.append(engine.latents(1))
+        biases.append(split(engine.parameters, architecture)["b1"])
+        engine.step(0.3, 1, 0.1, 0.02, 0.01, seed)
+
+    def second_step(which: int, mean_decay: float, square_decay: float, epsilon: float) -> np.ndarray:
+        first, second = (each[which].astype(np.float64) for each in found)
+        mean = (mean_decay * first + second) / (1 + mean_decay)  # with Adam's correction
+        square = (square_decay * first**2 + second**2) / (1 + square_decay)
+        return mean / (np.sqrt(square) + epsilon)
+
+    expected = -0.02 * second_step(0, 0.5, 0.9, 3 * 0.1 / (20 * 30))
+    np.testing.assert_allclose(engine.latents(1) - latents[1], expected, rtol=1e-3, atol=1e-5)
+    change = split(engine.parameters, architecture)["b1"] - biases[1]
+    np.testing.assert_allclose(change, -0.01 * second_step(1, 0.8, 0.8, 1e-8), rtol=1e-3, atol=1e-5)
+    for decays in ((1.0, 0.8), (0.9, -0.1)):
+        with pytest.raises(ValueError, match=r"decay must be from 0 to 0\.9999"):
+            engine.reset_optimiser(*decays)
+
+
+def test_sixteen_seeds_in_a_row_are_a_stratified_sample() -> None:
+    engine = random_engine(20, 30, Architecture(grids=2), device="torch")
+    draws = np.stack([engine._noise(seed).numpy() for seed in range(32, 48)])  # type: ignore[attr-defined]
+    assert np.abs(draws).max() <= 0.5
+    strata = np.floor((draws + 0.5) * 16).astype(int)
+    np.testing.assert_array_equal(np.sort(strata, 0), np.broadcast_to(np.arange(16)[:, None], strata.shape))
+    first, second = draws[0], draws[1]
+    np.testing.assert_allclose(np.abs(first - second), 0.5, atol=1e-6)  # the order takes the farthest first
+    assert abs(np.corrcoef(first, engine._noise(48).numpy())[0, 1]) < 0.1  # type: ignore[attr-defined]
+
+
+def test_the_longer_a_fit_the_longer_its_memory() -> None:
+    assert schedule.decays(100) == pytest.approx((0.88, 0.7))
+    assert schedule.decays(2500) == pytest.approx((0.976, 0.94))
+    assert schedule.decays(1) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("isa", ISAS)

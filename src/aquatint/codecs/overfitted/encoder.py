@@ -212,7 +212,6 @@ class Job:
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
         set_latents(engine, first_latents(self.planes, architecture, lagrangian, self.skip_finest))
-        engine.reset_optimiser()
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(
             engine,

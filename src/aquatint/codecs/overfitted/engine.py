@@ -91,8 +91,16 @@ class Engine(Protocol):
         """The picture with rounded latents, clamped to [0, 1]: float32 (3, H, W)."""
         ...
 
-    def reset_optimiser(self) -> None:
-        """Forgets the moments of both optimisers."""
+    def reset_optimiser(self, latent_decay: float, network_decay: float) -> None:
+        """Forgets the moments of both optimisers, which from then on decay as is said.
+
+        Args:
+            latent_decay: of the latents' squared gradients, 0 to 0.9999, in a step.
+            network_decay: of all that the networks' optimiser remembers, likewise.
+
+        Raises:
+            ValueError: a decay is out of range.
+        """
         ...
 
 

@@ -126,6 +126,7 @@ def fit(
     Returns:
         The Lagrangian at the end.
     """
+    engine.reset_optimiser(*schedule.decays(steps))
     control_every = max(1, round(CONTROL_EVERY * steps))
     felt = math.log(lagrangian)
     for i in range(steps):

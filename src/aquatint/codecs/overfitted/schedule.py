@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 # Temperature of the soft rounding and width of the uniform noise, first and last (C3 goes from 0.3 to 0.1 with shaped
 # noise; with few steps a warmer end and narrower noise lose less when the latents are finally rounded).
-TEMPERATURES = 0.4, 0.08
+TEMPERATURES = 0.45, 0.08
 NOISES = 1.0, 0.5
 # Adam's step for latents (in quantiser bins) and for network parameters.
 LATENT_RATE = 0.24
-NETWORK_RATE = 0.01
+NETWORK_RATE = 0.013
 # Steps in which both rates rise: Adam's first steps have the same size for all latents, which would spoil good ones.
-WARM_UP = 20
+WARM_UP = 10
 FINAL_RATE = 0.01  # what the cosine leaves of the rates at the end, relative to the start
 # The networks are tuned on rounded, frozen latents: moving the latents again spoils the fit. At half the rate the least
 # Lagrangians lost what the fit had gained: the smaller the error, the less of a step of the networks it can bear.
-TUNING_RATE = 0.15
+TUNING_RATE = 0.12
+# What both optimisers forget in a step, relative to 1 / sqrt(steps): the longer a fit, the less noise its end may have.
+LATENT_FORGETTING = 1.2
+NETWORK_FORGETTING = 3.0
+MOST_FORGETTING = 0.5
 
 
 class Setting(NamedTuple):
@@ -27,6 +31,14 @@ class Setting(NamedTuple):
     noise: float
     latent_rate: float
     network_rate: float
+
+
+def decays(steps: int) -> tuple[float, float]:
+    """What a fit of so many steps gives to `Engine.reset_optimiser`, for latents and networks."""
+    latents, networks = (
+        1 - min(each / math.sqrt(steps), MOST_FORGETTING) for each in (LATENT_FORGETTING, NETWORK_FORGETTING)
+    )
+    return latents, networks
 
 
 def fitting(step: int, steps: int) -> Setting:

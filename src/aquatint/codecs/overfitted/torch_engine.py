@@ -17,7 +17,7 @@ from aquatint import native
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import Distortion
 from aquatint.codecs.overfitted.initialise import DEFAULT_TAPS
-from aquatint.codecs.overfitted.torch_soap import Soap
+from aquatint.codecs.overfitted.torch_soap import DECAY, Soap
 from aquatint.errors import UsageError
 
 # Causal neighbours as (row, column), in the order of FORMAT.md, 2.4.
@@ -28,6 +28,8 @@ CONTEXT = (
 BLUR, LEAST_SCALE = 0.02, 0.01  # of parameters, see native/fit.cpp
 LEAST_LOG_SCALE, GREATEST_LOG_SCALE = -5.0, 6.875
 EPSILON = 3.0  # Adam's, relative to the gradient of a bit, see native/fit.cpp
+MEAN_DECAY = 0.5  # Adam's, see native/fit_optimiser.h
+GREATEST_DECAY = 0.9999
 
 
 def soft_round(x: Tensor, temperature: float) -> Tensor:
@@ -116,7 +118,7 @@ class TorchEngine:
         self._rows = torch.tensor(rows, dtype=torch.int32, device=self._target.device).T
         self._row_of, self._column_of = (v.to(self._target.device, torch.int32) for v in (row_of, column_of))
         self._common_noise = self._upsampled_noise()
-        self.reset_optimiser()
+        self.reset_optimiser(DECAY, DECAY)
 
     @property
     def parameters(self) -> np.ndarray:
@@ -200,9 +202,11 @@ class TorchEngine:
     def render(self) -> np.ndarray:
         return self._picture(self._values(0, 0, 0)).clamp(0, 1).cpu().numpy()
 
-    def reset_optimiser(self) -> None:
-        self._adam = torch.optim.Adam([self._latents], betas=(0.9, 0.99), fused=True)
-        self._soap = Soap(self._architecture, self._parameters.device)
+    def reset_optimiser(self, latent_decay: float, network_decay: float) -> None:
+        _require("latent_decay", latent_decay, 0, GREATEST_DECAY)
+        _require("network_decay", network_decay, 0, GREATEST_DECAY)
+        self._adam = torch.optim.Adam([self._latents], betas=(MEAN_DECAY, latent_decay), fused=True)
+        self._soap = Soap(self._architecture, self._parameters.device, network_decay)
 
     def _grids(self, flat: Tensor) -> list[Tensor]:
         return [part.view(shape) for part, shape in zip(flat.split(self._sizes), self._shapes, strict=True)]
@@ -251,8 +255,11 @@ class TorchEngine:
 
     def _noise(self, seed: int) -> Tensor:
         grid, row = self._rows
-        row_key = mix(mix(mix(torch.full_like(grid, _wrap(seed + 0x9E3779B9))) + grid) + row)
-        return ((mix(row_key[self._row_of] + self._column_of) >> 8) & 0xFFFFFF).float() * 2.0**-24 - 0.5
+        block, turn = divmod(seed, 16)
+        stratum = _wrap(int(f"{turn:04b}"[::-1], 2) << 28)
+        row_key = mix(mix(mix(torch.full_like(grid, _wrap(block + 0x9E3779B9))) + grid) + row)
+        hashed = mix(row_key[self._row_of] + self._column_of) + stratum
+        return ((hashed >> 8) & 0xFFFFFF).float() * 2.0**-24 - 0.5
 
     def _upsampled_noise(self) -> Tensor:
         """The common randomness at the size of the picture (FORMAT.md, 2.5)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aquatint.codecs.overfitted.architecture import Architecture
 
-DECAY = 0.95  # of momentum, squares and preconditioners (Vyas et al. 2024, arXiv 2409.11321)
+DECAY = 0.95  # the usual one of momentum, squares and preconditioners (Vyas et al. 2024, arXiv 2409.11321)
 REFRESH_EVERY = 10  # steps between two refreshes of the eigenbases
 EPSILON = 1e-8
 
@@ -30,7 +30,8 @@ class Matrix:
 class Soap:
     """Adam in the eigenbasis of Shampoo's preconditioner, for the flat parameter vector of an architecture."""
 
-    def __init__(self, architecture: Architecture, device: torch.device) -> None:
+    def __init__(self, architecture: Architecture, device: torch.device, decay: float = DECAY) -> None:
+        self._decay = decay
         self._mean = torch.zeros(architecture.parameter_count, device=device)
         self._matrices: list[Matrix] = []
         self._steps = 0
@@ -48,8 +49,8 @@ class Soap:
     def step(self, parameters: Tensor, gradient: Tensor, rate: float) -> None:
         """Moves `parameters` one step of about `rate` each against `gradient`."""
         self._steps += 1
-        correction = 1 - DECAY**self._steps
-        self._mean.lerp_(gradient, 1 - DECAY)
+        correction = 1 - self._decay**self._steps
+        self._mean.lerp_(gradient, 1 - self._decay)
         for matrix in self._matrices:
             part = slice(matrix.offset, matrix.offset + matrix.rows * matrix.columns)
             g, mean = (x[part].view(matrix.rows, matrix.columns) for x in (gradient, self._mean))
@@ -60,7 +61,7 @@ class Soap:
                 rotated = left.T @ g @ right, left.T @ mean @ right
                 direction = left @ self._scaled(*rotated, matrix.square, correction) @ right.T
                 for preconditioner, product in zip(matrix.preconditioners, (g @ g.T, g.T @ g), strict=True):
-                    preconditioner.lerp_(product, 1 - DECAY)
+                    preconditioner.lerp_(product, 1 - self._decay)
                 if self._steps % REFRESH_EVERY == 0:
                     matrix.bases = [
                         torch.linalg.qr(preconditioner @ basis)[0]
@@ -68,10 +69,9 @@ class Soap:
                     ]
             parameters[part] -= rate * direction.reshape(-1)
 
-    @staticmethod
-    def _scaled(gradient: Tensor, mean: Tensor, square: Tensor, correction: float) -> Tensor:
+    def _scaled(self, gradient: Tensor, mean: Tensor, square: Tensor, correction: float) -> Tensor:
         """Adam's direction; `square` is updated."""
-        square.lerp_(gradient.square(), 1 - DECAY)
+        square.lerp_(gradient.square(), 1 - self._decay)
         return (mean / correction / ((square / correction).sqrt() + EPSILON)).clamp_(-1, 1)
 
 
