@@ -11,6 +11,7 @@ import aquatint
 from aquatint import Target, container, native
 from aquatint.codecs.overfitted import presets
 from aquatint.codecs.overfitted.encoder import Trial, next_lagrangian
+from aquatint.codecs.overfitted.objective import TUNES
 from aquatint.container import Chunk
 from aquatint.perception import sigma
 
@@ -147,13 +148,14 @@ def test_more_texture_survives_at_equal_bits(gravel: np.ndarray) -> None:
     expected = local_deviations(gravel)
     shares = {}
     for tune, noise_grids in (("psnr", 0), ("wd", 2)):
-        encoded = compress(gravel, effort=3, tune=tune, bpp=0.16)
-        assert encoded.bpp == pytest.approx(0.16, rel=0.03)
+        encoded = compress(gravel, effort=3, tune=tune, bpp=0.25)
+        assert encoded.bpp == pytest.approx(0.25, rel=0.03)
         decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
         shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
-        assert decoded[:, :11].mean() < 3  # the smooth half stays smooth
+        assert decoded[:, :11].mean() < 2  # the smooth half stays smooth
         assert payload_of(encoded.data)[2] & 3 == noise_grids
-    assert shares["wd"] > 1.5 * shares["psnr"]
+    assert shares["wd"] > 0.6
+    assert shares["wd"] > 1.2 * shares["psnr"]
 
 
 def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
@@ -167,18 +169,29 @@ def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
 
 def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
     pixels = gravel.astype(np.float32) / 255
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    decoded = np.clip(planes + np.random.default_rng(1).normal(0, 0.1, planes.shape), 0, 1).astype(np.float32)
+    objective = TUNES["wd"]
+    assert objective is not None
     for name, derived in {
         "saliency": sigma.from_saliency(sigma.saliency(pixels), sigma_max=8),
         "self-similar": sigma.self_similar(pixels),
     }.items():
         painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)
-        image, target = aquatint.from_array(gravel), Target(lagrangian=1e-2)
-        files = [
-            aquatint.compress(image, target, aquatint.Options(effort=1, tune="wd", sigma_map=sigma_map, threads=1))
+        (value, gradient), (expected, expected_gradient), (constant, _) = (
+            objective.distortion(planes, sigma_map, device="cpu", threads=1)(decoded)
             for sigma_map in (name, painted, None)
-        ]
-        assert files[0].bpp == pytest.approx(files[1].bpp, rel=0.02)
-        assert files[0].data != files[2].data
+        )
+        assert value == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-3 * np.abs(expected_gradient).max())
+        assert abs(value / constant - 1) > 0.005
+        files = [compress_with_map(gravel, sigma_map) for sigma_map in (name, None)]
+        assert files[0] != files[1]
+
+
+def compress_with_map(pixels: np.ndarray, sigma_map: str | None) -> bytes:
+    options = aquatint.Options(effort=1, tune="wd", sigma_map=sigma_map, threads=1)
+    return aquatint.compress(aquatint.from_array(pixels), Target(lagrangian=1e-2), options).data
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (3, 17)])
