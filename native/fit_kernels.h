@@ -71,7 +71,7 @@ struct ResidualLayer {
     bool last;
 };
 
-constexpr float kMeanDecay = 0.5f;  // Adam's
+constexpr float kMeanDecay = 0.5f;  // of Adam's mean, see fit_optimiser.h
 
 struct Adam {
     float rate, square_decay;

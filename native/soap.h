@@ -33,7 +33,7 @@ private:
     std::vector<Basis> bases_;
     std::vector<float> mean_, square_, update_;
     int steps_ = 0;
-    float decay_ = kUsualDecay;
+    float decay_;
 };
 
 }  // namespace aquatint

@@ -111,7 +111,7 @@ def fit(
     distortion: Distortion | None = None,
     on_the_way: BitsOnTheWay = WHOLE,
 ) -> float:
-    """Moves latents and networks together for a number of steps.
+    """Moves latents and networks together for a number of steps, with moments that begin anew.
 
     Args:
         engine: holds the picture, the latents and the networks; changed in place.
