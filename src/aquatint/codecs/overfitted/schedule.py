@@ -35,10 +35,8 @@ class Setting(NamedTuple):
 
 def decays(steps: int) -> tuple[float, float]:
     """What a fit of so many steps gives to `Engine.reset_optimiser`, for latents and networks."""
-    latents, networks = (
-        1 - min(each / math.sqrt(steps), MOST_FORGETTING) for each in (LATENT_FORGETTING, NETWORK_FORGETTING)
-    )
-    return latents, networks
+    root = math.sqrt(steps)
+    return 1 - min(LATENT_FORGETTING / root, MOST_FORGETTING), 1 - min(NETWORK_FORGETTING / root, MOST_FORGETTING)
 
 
 def fitting(step: int, steps: int) -> Setting:
