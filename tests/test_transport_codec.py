@@ -22,14 +22,14 @@ from aquatint import Target, container  # noqa: E402
 from aquatint.cli import app  # noqa: E402
 from aquatint.codecs import models, transport  # noqa: E402
 from aquatint.codecs.hyperprior.integers import ONE  # noqa: E402
-from aquatint.codecs.transport import coding, encoder  # noqa: E402
+from aquatint.codecs.transport import coding, encoder, refinement  # noqa: E402
 from aquatint.codecs.transport.architecture import Transport  # noqa: E402
 from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
-from aquatint.codecs.transport.decoder import FIXED, read  # noqa: E402
+from aquatint.codecs.transport.decoder import FIXED, read, synthesised  # noqa: E402
 from aquatint.codecs.transport.model import Model, load  # noqa: E402
 from aquatint.codecs.transport.quantiser import Laguerre, Upkeep, nearest, schedule  # noqa: E402
+from aquatint.codecs.transport.refinement import Reviser, refined  # noqa: E402
 from aquatint.codecs.transport.sampling import sample, smooth_noise  # noqa: E402
-from aquatint.codecs.turns import Reader as TurnReader  # noqa: E402
 from aquatint.codecs.turns import table_index, turn_costs, turn_tables  # noqa: E402
 from aquatint.container import Header  # noqa: E402
 from aquatint.errors import (  # noqa: E402
@@ -306,9 +306,8 @@ def test_rate_and_distortion_choose_better_than_distance() -> None:
     latents = encoder._latents(model, photograph(128, 160).astype(np.float32) / 255)
 
     def cost(multiplier: float, weight: float) -> float:
-        chooser = coding.Chooser(model, latents, 1, multiplier)
-        indices = coding.visit(model, 1, (8, 10), chooser)
-        return float(np.square(latents - coding.sum_of_codes(model, indices)).sum()) + weight * chooser.bits
+        found = coding.coded(model, (8, 10), coding.Chooser(model, latents, 1, multiplier))
+        return float(np.square(latents - coding.sum_of_codes(model, found.indices)).sum()) + weight * found.bits
 
     assert cost(0.5, 0.5) < cost(0.0, 0.5)
     assert cost(2.0, 2.0) < cost(0.0, 2.0)
@@ -324,20 +323,68 @@ def test_the_last_stage_is_where_it_gains_most() -> None:
     whole = coding.nearest(model, latents, 2)
     errors, costs = [], []
     for share in (0.0, 0.3, 0.7, 1.0):
-        chooser = coding.Chooser(model, latents, 2, 0.0, share)
-        indices = coding.visit(model, 2, size, chooser)
+        found = coding.coded(model, size, coding.Chooser(model, latents, 2, 0.0, share))
+        indices = found.indices
         wanted = round(80 * share)
         assert (indices[0] != coding.NONE).all()
         assert (indices[1] != coding.NONE).sum() == wanted
-        reader = coding.Reader(model.architecture.bits, 2, chooser.presence, TurnReader(chooser.stream()))
-        assert np.array_equal(coding.visit(model, 2, size, reader), indices)
+        assert np.array_equal(read(model, found.payload, size), indices)
         if 0 < share < 1:  # better than as many at the top of the picture
             at_top = np.where(np.arange(80).reshape(size) < wanted, whole[1], coding.NONE)
             assert left(indices) < left(np.stack([whole[0], at_top]))
         errors.append(left(indices))
-        costs.append(chooser.bits)
+        costs.append(found.bits)
     assert errors == sorted(errors, reverse=True)
     assert costs == sorted(costs)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_looking_at_decoded_pixels_chooses_better_for_as_many_bits(stages: int) -> None:
+    model, size = load(models.find("ot")), (8, 10)
+    pixels = photograph(128, 160).astype(np.float32) / 255
+    latents = encoder._latents(model, pixels)
+    start = coding.coded(model, size, coding.Chooser(model, latents, stages, 0.1, 0.5))
+    payloads: list[bytes] = []
+    settings = {"multiplier": 0.1, "most_bits": 0.0, "report": payloads.append}
+    found = refined(model, latents, pixels, start, rounds=12, **settings)
+
+    def left(one: coding.Coded) -> float:
+        decoded = synthesised(model, coding.sum_of_codes(model, one.indices), 128, 160)
+        return float(np.square(decoded.clip(0, 1) - pixels).sum())
+
+    assert left(found) < 0.99 * left(start)
+    assert 0.98 * len(start.payload) <= len(found.payload) <= len(start.payload)
+    assert len(payloads) == 12
+    assert found.payload in payloads
+    assert np.array_equal(read(model, found.payload, size), found.indices)
+    assert refined(model, latents, pixels, start, rounds=0, **settings) is start
+
+
+def test_places_that_are_not_looked_at_keep_their_indices() -> None:
+    model, size = small(), (8, 10)
+    latents = encoder._latents(model, photograph(128, 160).astype(np.float32) / 255)
+    start = coding.coded(model, size, coding.Chooser(model, latents, 2, 0.1, 0.5))
+    places = np.random.default_rng(0).random(size) < 0.3
+    wanted = latents + 0.5
+    found = coding.coded(model, size, Reviser(model, start.indices, wanted, places, 0.0))
+    assert np.array_equal(found.indices[:, ~places], start.indices[:, ~places])
+
+    def left(indices: np.ndarray) -> np.ndarray:
+        return np.square(wanted - coding.sum_of_codes(model, indices)).sum(0)
+
+    assert (left(found.indices) <= left(start.indices) + 1e-5).all()
+    assert left(found.indices)[places].sum() < left(start.indices)[places].sum()
+
+
+def test_the_gradient_is_that_of_the_squared_error() -> None:
+    model = small()
+    chance = np.random.default_rng(0)
+    y = chance.normal(size=(model.architecture.dimensions, 3, 4)).astype(np.float32)
+    target = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+    _, gradient = refinement._error(model, y, target)
+    step = 1e-2 * chance.normal(size=y.shape).astype(np.float32)
+    (above, _), (below, _) = (refinement._error(model, y + way * step, target) for way in (1, -1))
+    assert (above - below) / 2 == pytest.approx(float((gradient * step).sum()), rel=0.02)
 
 
 def test_damage_of_fixed_lengths_stays_where_it_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -75,8 +76,59 @@ def index_costs(tables: np.ndarray) -> np.ndarray:
     return found
 
 
+@dataclass(frozen=True)
+class Coded:
+    """Indices and what a file says about them.
+
+    Attributes:
+        payload: of a file.
+        indices: of shape (stages, h, w).
+        bits: that the indices cost.
+    """
+
+    payload: bytes
+    indices: np.ndarray
+    bits: float
+
+
+class Choice(Indices, Protocol):
+    """Indices as an encoder wants them.
+
+    Attributes:
+        stages: how many there are.
+        presence: table of the turns that say whether a place has an index in the last stage.
+    """
+
+    stages: int
+    presence: int
+
+
+def coded(model: Model, size: tuple[int, int], choice: Choice) -> Coded:
+    """Chooses all indices of a picture, and codes them.
+
+    Arguments:
+        model: whose context models these are.
+        size: rows and columns of the latent vectors.
+        choice: where indices come from.
+    """
+    writer = Writer()
+
+    def source(stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        found = choice(stage, rows, columns, tables)
+        present = found != NONE
+        if stage == choice.stages - 1:
+            writer(np.full(len(rows), choice.presence), present)
+        nodes, turns = path(found[present], model.architecture.bits)
+        # Level by level, so that a decoder can read a level of all places at once.
+        writer(np.take_along_axis(tables[present], nodes, 1).T.ravel(), turns.T.ravel())
+        return found
+
+    indices = visit(model, choice.stages, size, source)
+    return Coded(bytes([choice.stages, choice.presence]) + writer.stream(), indices, writer.bits)
+
+
 class Chooser:
-    """Indices with the least |z - y|^2 + multiplier times their bits, and what is to be written about them.
+    """Indices with the least |z - y|^2 + multiplier times their bits, stage by stage; a `Choice`.
 
     Arguments:
         model: whose codes these are.
@@ -84,58 +136,37 @@ class Chooser:
         stages: 1 to K.
         multiplier: of a bit, 0 or more; with 0 the model's potential chooses.
         share: of the places that have an index in the last stage, those that gain most; only from the second stage on.
-
-    Attributes:
-        presence: table of the turns that say whether a place has an index in the last stage.
     """
 
     def __init__(self, model: Model, latents: np.ndarray, stages: int, multiplier: float, share: float = 1.0) -> None:
-        self._model, self._last, self._multiplier = model, stages - 1, multiplier
+        self._model, self._multiplier, self.stages = model, multiplier, stages
         self._residual = latents.astype(np.float32).copy()
-        self._writer = Writer()
         size = latents.shape[1:]
         self._wanted = round(share * math.prod(size)) if stages > 1 else math.prod(size)
         self._present = np.ones(size, bool)
-        self.presence = _presence(self._wanted, math.prod(size))
+        self.presence = presence_table(self._wanted, math.prod(size))
 
     def __call__(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        if stage == self._last:
-            if (rows[0], columns[0]) == (0, 0):
-                self._present = self._gaining_most()
-            present = self._present[rows, columns]
-            self._writer(np.full(len(rows), self.presence), present)
-        else:
-            present = np.ones(len(rows), bool)
+        if stage == self.stages - 1 and (rows[0], columns[0]) == (0, 0):
+            self._present = self._gaining_most()
+        present = self._present[rows, columns]
         found = np.full(len(rows), NONE)
         found[present] = self._chosen(stage, rows[present], columns[present], tables[present])
         return found
 
     def _chosen(self, stage: int, rows: np.ndarray, columns: np.ndarray, tables: np.ndarray) -> np.ndarray:
         codes = self._model.codes[stage]
-        bits = index_costs(tables)
-        rate = self._multiplier * bits if self._multiplier else -2 * self._model.biases[stage]
+        rate = self._multiplier * index_costs(tables) if self._multiplier else -2 * self._model.biases[stage]
         found = (distances(self._residual[:, rows, columns].T, codes) + rate).argmin(1)
         self._residual[:, rows, columns] -= codes[found].T
-        nodes, turns = path(found, self._model.architecture.bits)
-        # Level by level, so that a decoder can read a level of all places at once.
-        self._writer(np.take_along_axis(tables, nodes, 1).T.ravel(), turns.T.ravel())
         return found
 
     def _gaining_most(self) -> np.ndarray:
         points = self._residual.reshape(len(self._residual), -1).T
-        left = distances(points, self._model.codes[self._last]).min(1)  # less |z|^2, which is what is left without
+        left = distances(points, self._model.codes[self.stages - 1]).min(1)  # less |z|^2, which is what is left without
         present = np.zeros(len(points), bool)
         present[np.argsort(left, kind="stable")[: self._wanted]] = True
         return present.reshape(self._present.shape)
-
-    @property
-    def bits(self) -> float:
-        """That the indices so far cost."""
-        return self._writer.bits
-
-    def stream(self) -> bytes:
-        """What has been chosen, as the coder writes it."""
-        return self._writer.stream()
 
 
 class Reader:
@@ -163,7 +194,7 @@ class Reader:
         return indices
 
 
-def _presence(wanted: int, places: int) -> int:
+def presence_table(wanted: int, places: int) -> int:
     """The table whose odds are nearest to those of `wanted` among `places`."""
     with np.errstate(divide="ignore"):
         odds = np.log(np.float64(wanted) / np.float64(places - wanted))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,26 +15,19 @@ from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
 from aquatint.codecs.target import Target, check_rate
 from aquatint.codecs.transport.architecture import LATENT_STRIDE
-from aquatint.codecs.transport.coding import Chooser, nearest, packed, sum_of_codes, visit
+from aquatint.codecs.transport.coding import Chooser, Coded, coded, nearest, packed, sum_of_codes
 from aquatint.codecs.transport.decoder import FIXED, synthesised
 from aquatint.codecs.transport.model import Model, load
+from aquatint.codecs.transport.refinement import refined
 from aquatint.codecs.trials import Trials
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
+_ROUNDS = 4  # of refinement, for each step of the effort: all places are looked at once
 _BISECTIONS = 10  # of a share or a multiplier, down to a thousandth of it
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # that a Lagrangian chooses from
 # What a bit costs when indices are chosen, in units of `_unit`: 4 % of the bits go for 0.03 dB (two Kodak pictures),
 # which is a quarter of what they are worth. With more it is soon as much.
 _MULTIPLIER = 0.25
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A payload, and what a decoder will make of it."""
-
-    payload: bytes
-    indices: np.ndarray
-    bits: float
 
 
 def model_hash(model: str | None) -> bytes:
@@ -55,30 +47,44 @@ def encode(
     """Encodes pixels, see `aquatint.codecs.Codec.encode`; device and seed make no difference.
 
     Effort 1 writes indices of fixed length, which survive damage and need no context model; any other effort chooses
-    indices by rate and distortion, leaves some of the last stage out, and codes them with the context model.
+    indices by rate and distortion, leaves some of the last stage out, codes them with the context model, and looks at
+    the decoded pixels four more times for each step of the effort to choose better ones.
     """
     models.refuse_tuning(options)
     loaded = load(models.chosen("transport", options.model))
     height, width = pixels.shape[:2]
     fixed = options.effort <= _FIXED_EFFORT
-    trials = Trials(options, height * width, overhead, usual=1 if fixed else _BISECTIONS)
+    rounds = _ROUNDS * (options.effort - _FIXED_EFFORT)
+    trials = Trials(options, height * width, overhead, usual=1 if fixed else _BISECTIONS + rounds)
 
-    def error(found: _Attempt) -> float:
+    def error(found: Coded) -> float:
         decoded = synthesised(loaded, sum_of_codes(loaded, found.indices), height, width)
         return squared_error(decoded, pixels, depth, grayscale)
 
     with torch_threads(options.threads):
         latents = _latents(loaded, pixels)
 
-        def attempt(stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> _Attempt:
+        def attempt(stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> Coded:
             if fixed:
                 found = _fixed(loaded, latents, stages)
             else:
-                found = _coded(loaded, latents, stages, share, multiplier * _unit(loaded, stages))
+                chooser = Chooser(loaded, latents, stages, multiplier * _unit(loaded, stages), share)
+                found = coded(loaded, latents.shape[1:], chooser)
             trials.report(found.payload)
             return found
 
         best = _search(loaded, target, attempt, error, overhead, height * width, whole=fixed)
+        if not fixed:
+            best = refined(
+                loaded,
+                latents,
+                pixels,
+                best,
+                multiplier=_unit(loaded, best.payload[0]),
+                most_bits=(target.bits(height * width) or 0.0) - 8 * overhead,
+                rounds=rounds,
+                report=trials.report,
+            )
 
     def measured() -> float:
         with torch_threads(options.threads):
@@ -103,16 +109,10 @@ def _latents(model: Model, pixels: np.ndarray) -> np.ndarray:
         return np.nan_to_num(model.network.latents(planes)[0].contiguous().numpy())
 
 
-def _fixed(model: Model, latents: np.ndarray, stages: int) -> _Attempt:
+def _fixed(model: Model, latents: np.ndarray, stages: int) -> Coded:
     indices = nearest(model, latents, stages)
     payload = bytes([stages | FIXED]) + packed(indices, model.architecture.bits)
-    return _Attempt(payload, indices, float(indices.size * model.architecture.bits))
-
-
-def _coded(model: Model, latents: np.ndarray, stages: int, share: float, multiplier: float) -> _Attempt:
-    chooser = Chooser(model, latents, stages, multiplier, share)
-    indices = visit(model, stages, latents.shape[1:], chooser)  # type: ignore[arg-type]
-    return _Attempt(bytes([stages, chooser.presence]) + chooser.stream(), indices, chooser.bits)
+    return Coded(payload, indices, float(indices.size * model.architecture.bits))
 
 
 def _unit(model: Model, stages: int) -> float:
@@ -125,13 +125,13 @@ def _unit(model: Model, stages: int) -> float:
 def _search(
     model: Model,
     target: Target,
-    attempt: Callable[..., _Attempt],
-    error: Callable[[_Attempt], float],
+    attempt: Callable[..., Coded],
+    error: Callable[[Coded], float],
     overhead: int,
     pixels: int,
     *,
     whole: bool,
-) -> _Attempt:
+) -> Coded:
     """The attempt that suits the target, among those of whole stages or of all."""
     most = model.architecture.stages
     if target.quality is not None:
@@ -153,9 +153,9 @@ def _search(
     return best
 
 
-def _search_bits(most: int, attempt: Callable[..., _Attempt], budget: float, *, exceed: bool, whole: bool) -> _Attempt:
+def _search_bits(most: int, attempt: Callable[..., Coded], budget: float, *, exceed: bool, whole: bool) -> Coded:
     """The attempt with the most bits within the budget, or the nearest one if it may exceed it."""
-    tried: list[_Attempt] = []
+    tried: list[Coded] = []
     for stages in range(1, most + 1):
         tried.append(attempt(stages))
         if _bits(tried[-1]) >= budget:
@@ -167,7 +167,7 @@ def _search_bits(most: int, attempt: Callable[..., _Attempt], budget: float, *, 
     return max(within, key=_bits) if within else min(tried, key=_bits)
 
 
-def _bisected(attempt: Callable[..., _Attempt], stages: int, budget: float) -> Iterator[_Attempt]:
+def _bisected(attempt: Callable[..., Coded], stages: int, budget: float) -> Iterator[Coded]:
     """Attempts that come closer and closer: by the share of the last stage, or below one stage by the multiplier."""
     low, high = 0.0, 1.0  # of the bits that can go
     for _ in range(_BISECTIONS):
@@ -177,5 +177,5 @@ def _bisected(attempt: Callable[..., _Attempt], stages: int, budget: float) -> I
         low, high = (middle, high) if _bits(found) > budget else (low, middle)
 
 
-def _bits(found: _Attempt) -> float:
+def _bits(found: Coded) -> float:
     return 8.0 * len(found.payload)
