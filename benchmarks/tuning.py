@@ -61,7 +61,7 @@ class Variant:
 WD, WD_VGG = TUNES["wd"], TUNES["wd-vgg"]
 assert WD is not None
 # The weight of LPIPS gives about the bits of `wd` at a Lagrangian.
-LPIPS = LpipsObjective("lpips", weight=0.004, pixel_weight=WD.pixel_weight, noise=2)
+LPIPS = LpipsObjective("lpips", weight=0.004, pixel_weight=0.53, noise=2)
 VARIANTS = {
     "psnr": Variant(None),
     "psnr+noise": Variant(replace(WD, weight=0.0, pixel_weight=1.0)),

@@ -73,7 +73,7 @@ SIGMA = 4.0  # pixels
 # None is the squared error alone.
 TUNES: dict[str, Objective | None] = {
     "psnr": None,
-    "wd": Objective("steerable", weight=1 / 125, pixel_weight=0.53, noise=2),
+    "wd": Objective("steerable", weight=1 / 60, pixel_weight=0.25, noise=2),
     "wd-vgg": Objective("vgg19", weight=1 / 45000, pixel_weight=0.53, noise=2),
 }
 
