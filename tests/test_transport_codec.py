@@ -22,10 +22,10 @@ from aquatint import Target, container  # noqa: E402
 from aquatint.cli import app  # noqa: E402
 from aquatint.codecs import models, transport  # noqa: E402
 from aquatint.codecs.hyperprior.integers import ONE  # noqa: E402
-from aquatint.codecs.transport import coding, encoder, refinement  # noqa: E402
+from aquatint.codecs.transport import coding, encoder, refinement, scale  # noqa: E402
 from aquatint.codecs.transport.architecture import Transport  # noqa: E402
 from aquatint.codecs.transport.context import index_bits, path  # noqa: E402
-from aquatint.codecs.transport.decoder import FIXED, read, synthesised  # noqa: E402
+from aquatint.codecs.transport.decoder import FIXED, HALF, read, synthesised  # noqa: E402
 from aquatint.codecs.transport.model import Model, load  # noqa: E402
 from aquatint.codecs.transport.quantiser import Laguerre, Upkeep, nearest, schedule  # noqa: E402
 from aquatint.codecs.transport.refinement import Reviser, refined  # noqa: E402
@@ -387,6 +387,65 @@ def test_the_gradient_is_that_of_the_squared_error() -> None:
     assert (above - below) / 2 == pytest.approx(float((gradient * step).sum()), rel=0.02)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (7, 10), (64, 97)])
+def test_half_the_size_and_back(shape: tuple[int, int]) -> None:
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width] / 100
+    ramp = np.stack([rows, columns, 0.5 * (rows + columns)], 2).astype(np.float32)
+    smaller = scale.halved(ramp)
+    assert smaller.shape == (-(-height // 2), -(-width // 2), 3)
+    again = scale.doubled(smaller, height, width)
+    assert again.shape == ramp.shape
+    assert np.abs(again - ramp)[4:-5, 4:-5].max(initial=0) < 2e-4  # a ramp stays what it is away from the borders
+    assert scale.doubled(np.full((2, 3, 3), 0.25, np.float32), 3, 5) == pytest.approx(0.25)
+
+
+def keys(length: int) -> np.ndarray:
+    """Cubic convolution to twice the samples (docs/FORMAT.md, section 4.2), of shape (2 n, n)."""
+    away = np.abs((np.arange(2 * length)[:, None] + 0.5) / 2 - 0.5 - np.arange(length))
+    near, far = 1.5 * away**3 - 2.5 * away**2 + 1, -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+    taps = np.where(away <= 1, near, np.where(away < 2, far, 0))
+    return taps / taps.sum(1, keepdims=True)
+
+
+def test_enlarging_is_as_specified() -> None:
+    pixels = np.random.default_rng(0).random((5, 9, 3), np.float32)
+    expected = np.einsum("ay,bx,yxc->abc", keys(5), keys(9), pixels)[:9, :17]
+    assert scale.doubled(pixels, 9, 17) == pytest.approx(expected, abs=1e-5)
+
+
+def test_rates_too_low_for_an_index_everywhere_are_met_at_half_the_size() -> None:
+    picture = __import__("skimage.data").data.astronaut()[:256, :320]
+    options = aquatint.Options(model="ot", effort=3, threads=1)
+
+    def file(bpp: float) -> tuple[aquatint.Encoded, np.ndarray, dict[str, object]]:
+        encoded = aquatint.compress(aquatint.from_array(picture), Target(bpp=bpp), options, codec="transport")
+        header, chunks = container.read(encoded.data)
+        about = transport.describe(chunks[container.Chunk.PAYLOAD], header)
+        return encoded, aquatint.decode(encoded.data).to_array(), about
+
+    low, shown, about = file(0.018)
+    assert 8 * len(low.data) / picture[..., 0].size == pytest.approx(0.018, rel=0.03)
+    assert about["size"] == "half"
+    assert shown.shape == picture.shape
+    error = float(np.square(shown / 255 - picture / 255).mean())
+    assert low.report.psnr == pytest.approx(-10 * math.log10(error), abs=1e-3)
+    whole, _, usual = file(0.04)
+    assert usual["size"] == "whole"
+    assert low.report.multiplications_per_pixel == pytest.approx(whole.report.multiplications_per_pixel / 4)
+    assert low.report.psnr < whole.report.psnr
+
+
+def test_fixed_lengths_reach_lower_rates_at_half_the_size() -> None:
+    picture = photograph(256, 320)
+    encoded = compressed(picture, Target(size=120), effort=1)
+    header, chunks = container.read(encoded.data)
+    payload = chunks[container.Chunk.PAYLOAD]
+    assert payload[0] == FIXED | HALF | 2  # of 8 x 10 indices of four bits each
+    assert len(encoded.data) <= 120
+    assert transport.decode(payload, header, threads=1).shape == picture.shape
+
+
 def test_damage_of_fixed_lengths_stays_where_it_is() -> None:
     encoded = compressed(photograph(), Target(quality=1), effort=1)
     header, chunks = container.read(encoded.data)
@@ -419,10 +478,10 @@ def test_damaged_payloads_are_refused_or_decoded(effort: int) -> None:
         assert pixels.shape == (96, 128, 3)
 
 
-@pytest.mark.parametrize("first", [0, 4, FIXED, FIXED | 4])
+@pytest.mark.parametrize("first", [0, 4, FIXED, FIXED | 4, HALF, HALF | FIXED | 4])
 def test_stages_that_the_model_has_not_are_refused(first: int) -> None:
     header, _ = container.read(compressed(photograph(), Target(quality=1)).data)
-    with pytest.raises(CorruptStreamError, match=f"has {first & 127} stages; the model has 1 to 3"):
+    with pytest.raises(CorruptStreamError, match=f"has {first & 63} stages; the model has 1 to 3"):
         transport.decode(bytes([first]) + bytes(40), header, threads=1)
 
 

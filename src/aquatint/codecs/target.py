@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aquatint.errors import RateError, UsageError
 
 DEFAULT_QUALITY = 50
-_TOLERANCE = 0.03  # of a rate
+RATE_TOLERANCE = 0.03  # of a rate
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def check_rate(nearest: float, bpp: float) -> None:
     Raises:
         RateError: it is more than 3 % away.
     """
-    if abs(nearest / bpp - 1) > _TOLERANCE:
+    if abs(nearest / bpp - 1) > RATE_TOLERANCE:
         raise RateError(
             f"a rate of {bpp:.4g} bpp is out of this model's reach: the nearest one for this picture is "
             f"{nearest:.4g} bpp",

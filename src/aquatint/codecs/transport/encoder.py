@@ -13,15 +13,19 @@ from aquatint.codecs import Report, models
 from aquatint.codecs.hyperprior.decoder import torch_threads
 from aquatint.codecs.options import Options
 from aquatint.codecs.samples import psnr, squared_error
-from aquatint.codecs.target import Target, check_rate
+from aquatint.codecs.target import RATE_TOLERANCE, Target, check_rate
 from aquatint.codecs.transport.architecture import LATENT_STRIDE
 from aquatint.codecs.transport.coding import Chooser, Coded, coded, nearest, packed, sum_of_codes
-from aquatint.codecs.transport.decoder import FIXED, synthesised
+from aquatint.codecs.transport.decoder import FIXED, HALF, picture
 from aquatint.codecs.transport.model import Model, load
 from aquatint.codecs.transport.refinement import refined
+from aquatint.codecs.transport.scale import halved
 from aquatint.codecs.trials import Trials
 
 _FIXED_EFFORT = 1  # up to which indices have a fixed length
+# By how much smaller the squared error at half the size has to be: it has no grain, and looks smoother than the whole
+# does at 1 dB less.
+_GRAIN = 1.25
 _ROUNDS = 4  # of refinement, for each step of the effort: all places are looked at once
 _BISECTIONS = 10  # of a share or a multiplier, down to a thousandth of it
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # that a Lagrangian chooses from
@@ -48,7 +52,8 @@ def encode(
 
     Effort 1 writes indices of fixed length, which survive damage and need no context model; any other effort chooses
     indices by rate and distortion, leaves some of the last stage out, codes them with the context model, and looks at
-    the decoded pixels four more times for each step of the effort to choose better ones.
+    the decoded pixels four more times for each step of the effort to choose better ones. A target too low for one
+    index at each place is met at half the size if that is better.
     """
     models.refuse_tuning(options)
     loaded = load(models.chosen("transport", options.model))
@@ -57,46 +62,81 @@ def encode(
     rounds = _ROUNDS * (options.effort - _FIXED_EFFORT)
     trials = Trials(options, height * width, overhead, usual=1 if fixed else _BISECTIONS + rounds)
 
-    def error(found: Coded) -> float:
-        decoded = synthesised(loaded, sum_of_codes(loaded, found.indices), height, width)
+    bits = target.bits(height * width)
+
+    def error(found: Coded, *, half: bool = False) -> float:
+        decoded = picture(loaded, sum_of_codes(loaded, found.indices), height, width, half=half)
         return squared_error(decoded, pixels, depth, grayscale)
 
-    with torch_threads(options.threads):
-        latents = _latents(loaded, pixels)
-
-        def attempt(stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> Coded:
-            if fixed:
-                found = _fixed(loaded, latents, stages)
-            else:
-                chooser = Chooser(loaded, latents, stages, multiplier * _unit(loaded, stages), share)
-                found = coded(loaded, latents.shape[1:], chooser)
-            trials.report(found.payload)
+    def at_size(*, half: bool) -> Coded:
+        attempt = _Coder(loaded, halved(pixels) if half else pixels, trials, fixed=fixed)
+        found = _search(loaded, target, attempt, error, overhead, height * width, whole=fixed)
+        if fixed:
             return found
+        return refined(
+            loaded,
+            attempt.latents,
+            attempt.pixels,
+            found,
+            multiplier=_unit(loaded, len(found.indices)),
+            most_bits=(bits or 0.0) - 8 * overhead,
+            rounds=rounds,
+            report=trials.report,
+        )
 
-        best = _search(loaded, target, attempt, error, overhead, height * width, whole=fixed)
-        if not fixed:
-            best = refined(
-                loaded,
-                latents,
-                pixels,
-                best,
-                multiplier=_unit(loaded, best.payload[0]),
-                most_bits=(target.bits(height * width) or 0.0) - 8 * overhead,
-                rounds=rounds,
-                report=trials.report,
-            )
+    def missed(found: Coded) -> float:
+        """By how much more than is tolerated, relative to the target."""
+        assert bits is not None
+        excess = (_bits(found) + 8 * overhead) / bits - 1
+        if target.size is not None:
+            return max(excess, 0.0)
+        return abs(excess) if abs(excess) > RATE_TOLERANCE else 0.0
+
+    with torch_threads(options.threads):
+        best, half = at_size(half=False), False
+        if bits is not None and len(best.indices) == 1 and (missed(best) or not fixed):
+            smaller = at_size(half=True)
+            if (missed(smaller), _GRAIN * error(smaller, half=True)) < (missed(best), error(best)):
+                best, half = smaller, True
+    if target.bpp is not None:
+        check_rate((_bits(best) + 8 * overhead) / (height * width), target.bpp)
 
     def measured() -> float:
         with torch_threads(options.threads):
-            return psnr(error(best))
+            return psnr(error(best, half=half))
 
-    return best.payload, Report(
+    payload = bytes([best.payload[0] | (HALF if half else 0)]) + best.payload[1:]
+    return payload, Report(
         measure_psnr=measured,
         estimated_bits=best.bits,
-        multiplications_per_pixel=loaded.multiplications_per_pixel,
+        multiplications_per_pixel=loaded.multiplications_per_pixel / (4 if half else 1),
         steps=0,
         lagrangian=target.lagrangian or math.nan,
     )
+
+
+class _Coder:
+    """Whatever can be said about a picture.
+
+    Arguments:
+        model: that says it.
+        pixels: whole or at half the size.
+        trials: that are reported to.
+        fixed: indices have a fixed length.
+    """
+
+    def __init__(self, model: Model, pixels: np.ndarray, trials: Trials, *, fixed: bool) -> None:
+        self._model, self._trials, self._fixed = model, trials, fixed
+        self.pixels, self.latents = pixels, _latents(model, pixels)
+
+    def __call__(self, stages: int, share: float = 1.0, multiplier: float = _MULTIPLIER) -> Coded:
+        if self._fixed:
+            found = _fixed(self._model, self.latents, stages)
+        else:
+            chooser = Chooser(self._model, self.latents, stages, multiplier * _unit(self._model, stages), share)
+            found = coded(self._model, self.latents.shape[1:], chooser)
+        self._trials.report(found.payload)
+        return found
 
 
 def _latents(model: Model, pixels: np.ndarray) -> np.ndarray:
@@ -147,10 +187,7 @@ def _search(
         return min(found, key=lambda one: error(one) + weight * 8 * (len(one.payload) + overhead))
     budget = target.bits(pixels)
     assert budget is not None
-    best = _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None, whole=whole)
-    if target.size is None:
-        check_rate((_bits(best) + 8 * overhead) / pixels, budget / pixels)
-    return best
+    return _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None, whole=whole)
 
 
 def _search_bits(most: int, attempt: Callable[..., Coded], budget: float, *, exceed: bool, whole: bool) -> Coded:
