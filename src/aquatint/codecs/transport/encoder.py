@@ -1,4 +1,4 @@
-"""Encoding a picture with a trained model: one analysis, and indices for each rate that is tried."""
+"""Encoding a picture with a trained model: indices for each rate that is tried, and better ones in the end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def encode(
     fixed = options.effort <= _FIXED_EFFORT
     rounds = _ROUNDS * (options.effort - _FIXED_EFFORT)
     trials = Trials(options, height * width, overhead, usual=1 if fixed else _BISECTIONS + rounds)
-
     bits = target.bits(height * width)
 
     def error(found: Coded, *, half: bool = False) -> float:
