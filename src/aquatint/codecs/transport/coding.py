@@ -90,6 +90,11 @@ class Coded:
     indices: np.ndarray
     bits: float
 
+    @property
+    def payload_bits(self) -> float:
+        """What a file has for them: whole bytes, the first two of the payload and the coder's states among them."""
+        return 8.0 * len(self.payload)
+
 
 class Choice(Indices, Protocol):
     """Indices as an encoder wants them.

@@ -13,7 +13,6 @@ from aquatint.codecs.samples import samples
 from aquatint.codecs.transport import scale
 from aquatint.codecs.transport.coding import Reader, sum_of_codes, unpacked, visit
 from aquatint.codecs.transport.model import Model, load
-from aquatint.codecs.transport.scale import doubled
 from aquatint.codecs.turns import Reader as TurnReader
 from aquatint.container import Header
 from aquatint.errors import CorruptStreamError, MissingModelError, TruncatedError
@@ -88,7 +87,7 @@ def synthesised(model: Model, latents: np.ndarray, height: int, width: int) -> n
 def picture(model: Model, latents: np.ndarray, height: int, width: int, *, half: bool) -> np.ndarray:
     """Pixels of decoded latents, those of the picture or of one at half its size; float32 of shape (H, W, 3)."""
     if half:
-        return doubled(synthesised(model, latents, scale.half(height), scale.half(width)), height, width)
+        return scale.doubled(synthesised(model, latents, scale.half(height), scale.half(width)), height, width)
     return synthesised(model, latents, height, width)
 
 

@@ -86,7 +86,7 @@ def encode(
     def missed(found: Coded) -> float:
         """By how much more than is tolerated, relative to the target."""
         assert bits is not None
-        excess = (_bits(found) + 8 * overhead) / bits - 1
+        excess = (found.payload_bits + 8 * overhead) / bits - 1
         if target.size is not None:
             return max(excess, 0.0)
         return abs(excess) if abs(excess) > RATE_TOLERANCE else 0.0
@@ -98,7 +98,7 @@ def encode(
             if (missed(smaller), _GRAIN * error(smaller, half=True)) < (missed(best), error(best)):
                 best, half = smaller, True
     if target.bpp is not None:
-        check_rate((_bits(best) + 8 * overhead) / (height * width), target.bpp)
+        check_rate((best.payload_bits + 8 * overhead) / (height * width), target.bpp)
 
     def measured() -> float:
         with torch_threads(options.threads):
@@ -183,7 +183,7 @@ def _search(
         shares = (1.0,) if whole else _SHARES
         choices = [(1, 1.0), *((stages, share) for stages in range(2, most + 1) for share in shares)]
         found = [attempt(stages, share) for stages, share in choices]
-        return min(found, key=lambda one: error(one) + weight * 8 * (len(one.payload) + overhead))
+        return min(found, key=lambda one: error(one) + weight * (one.payload_bits + 8 * overhead))
     budget = target.bits(pixels)
     assert budget is not None
     return _search_bits(most, attempt, budget - 8 * overhead, exceed=target.size is None, whole=whole)
@@ -194,13 +194,17 @@ def _search_bits(most: int, attempt: Callable[..., Coded], budget: float, *, exc
     tried: list[Coded] = []
     for stages in range(1, most + 1):
         tried.append(attempt(stages))
-        if _bits(tried[-1]) >= budget:
+        if tried[-1].payload_bits >= budget:
             tried += [] if whole else _bisected(attempt, stages, budget)
             break
-    within = [found for found in tried if _bits(found) <= budget]
+    within = [found for found in tried if found.payload_bits <= budget]
     if exceed:
-        return min(tried, key=lambda found: abs(_bits(found) - budget))
-    return max(within, key=_bits) if within else min(tried, key=_bits)
+        return min(tried, key=lambda found: abs(found.payload_bits - budget))
+    return (
+        max(within, key=lambda found: found.payload_bits)
+        if within
+        else min(tried, key=lambda found: found.payload_bits)
+    )
 
 
 def _bisected(attempt: Callable[..., Coded], stages: int, budget: float) -> Iterator[Coded]:
@@ -210,8 +214,4 @@ def _bisected(attempt: Callable[..., Coded], stages: int, budget: float) -> Iter
         middle = (low + high) / 2
         found = attempt(stages, 1 - middle) if stages > 1 else attempt(1, 1.0, _MULTIPLIER / (1 - middle) ** 2)
         yield found
-        low, high = (middle, high) if _bits(found) > budget else (low, middle)
-
-
-def _bits(found: Coded) -> float:
-    return 8.0 * len(found.payload)
+        low, high = (middle, high) if found.payload_bits > budget else (low, middle)

@@ -101,8 +101,8 @@ def refined(
         The best of all, with as many bits as the start or between 98 and 100 % of `most_bits`.
     """
     target = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    most = max(_bits(start), most_bits)
-    least = min(_bits(start), _LEAST_BITS * most)
+    most = max(start.payload_bits, most_bits)
+    least = min(start.payload_bits, _LEAST_BITS * most)
     best = now = _decoded(model, start, target)
     curvature = _curvature(model, now.y, latents)
     _, height, width = latents.shape
@@ -114,10 +114,10 @@ def refined(
         reviser = Reviser(model, now.coded.indices, wanted, places, multiplier)
         found = _decoded(model, coded(model, (height, width), reviser), target)
         report(found.coded.payload)
-        bits = _bits(found.coded)
+        bits = found.coded.payload_bits
         if found.error < best.error and least <= bits <= most:
             best = found
-        gain = now.error - found.error + curvature * multiplier * (_bits(now.coded) - bits)
+        gain = now.error - found.error + curvature * multiplier * (now.coded.payload_bits - bits)
         now = found if gain > 0 else now
         multiplier *= (2 * bits / (least + most)) ** _ANSWER
     return best.coded
@@ -136,10 +136,6 @@ class _Decoded:
 def _decoded(model: Model, found: Coded, target: torch.Tensor) -> _Decoded:
     y = sum_of_codes(model, found.indices)
     return _Decoded(found, y, *_error(model, y, target))
-
-
-def _bits(found: Coded) -> float:
-    return 8.0 * len(found.payload)
 
 
 def _error(model: Model, y: np.ndarray, target: torch.Tensor) -> tuple[float, np.ndarray]:
