@@ -53,8 +53,9 @@ public:
     /// Completes the gradients of `pass` from that of the picture.
     void backward(const Pass& pass);
 
-    /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are.
-    void descend(const Pass& pass, float latent_rate, float network_rate);
+    /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are. If octaves
+    /// are separated, latents move along what coarser grids cannot show alone, see fit_octaves.h.
+    void descend(const Pass& pass, float latent_rate, float network_rate, bool separate_octaves);
 
     /// Forgets all moments. Decays are those of the latents' squared gradients, and of all that the networks' optimiser
     /// remembers.
@@ -74,6 +75,7 @@ private:
     void synthesise(int worker);
     void upsample_backward(const Pass& pass, int k, int worker, int parts);
     void collect_latent_gradient(int worker);
+    void separate(int worker);
     void add_gradient_of_network_bits(float weight);
 
     const FitKernels& kernels_;

@@ -2,6 +2,7 @@
 #include "fit_kernels.h"
 
 #include "fit_entropy.h"
+#include "fit_octaves.h"
 #include "fit_optimiser.h"
 #include "fit_quantise.h"
 #include "fit_synthesis.h"
@@ -20,6 +21,8 @@ const FitKernels kFitKernels{quantise,
                              residual,
                              residual_backward,
                              squared_error,
+                             block_means,
+                             subtract_means,
                              adam};
 
 }  // namespace aquatint::AQT_ISA

@@ -19,6 +19,7 @@ constexpr int kContextRows = 3;  // rows above a latent that its context reaches
 constexpr int kMargin = 16;      // floats before every row of a plane, at least as many as any stage reads there
 constexpr int kRowUnit = 32;     // rows are padded to a multiple of this: two of the widest vectors
 constexpr float kLatentLimit = 511.0f;
+constexpr int kOctaveBlock = 4;  // latents each way over which octaves are told apart, see fit_octaves.h
 
 /// Rows of floats with margins. Row y starts at data + y * stride; the floats between its end and the next row's start
 /// belong to it as well, and whoever writes a row may write up to the next multiple of kRowUnit.
@@ -117,6 +118,13 @@ struct FitKernels {
 
     /// Sum of (clamp(image, 0, 1) - target)^2; gradient (not written if null) = 2 scale (clamp(image, 0, 1) - target).
     double (*squared_error)(Picture image, Picture target, const Picture* gradient, float scale, int begin, int end);
+
+    /// Rows of the means of a gradient over blocks of kOctaveBlock each way; blocks at the ends may be smaller.
+    void (*block_means)(Plane gradient, Plane means, int begin, int end);
+
+    /// Rows of the gradient less these means, interpolated linearly between the middles of blocks. scratch: means.width
+    /// + 2 floats.
+    void (*subtract_means)(Plane means, Plane gradient, int begin, int end, float* scratch);
 
     /// One step of Adam for a row of latents, which stay within the latent limit, with gradient * slopes.
     void (*adam)(const Adam&, const float* gradient, const float* slopes, float* latents, float* mean, float* square,

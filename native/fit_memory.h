@@ -71,10 +71,12 @@ struct Grid {
           slopes(height, width),
           gradient(height, width),
           mean(height, width),
-          square(height, width) {}
+          square(height, width),
+          block_means((height + kOctaveBlock - 1) / kOctaveBlock, (width + kOctaveBlock - 1) / kOctaveBlock) {}
 
     int height, width;
     OwnedPlane latents, values, slopes, gradient, mean, square;
+    OwnedPlane block_means;  // of the gradient
 };
 
 /// Rows of a plane.

@@ -108,7 +108,8 @@ public:
     }
 
     std::pair<double, double> step(double temperature, double noise, double lagrangian, double latent_rate,
-                                   double network_rate, uint32_t seed, const nb::object& distortion) {
+                                   double network_rate, uint32_t seed, const nb::object& distortion,
+                                   bool separate_octaves) {
         const Turn turn(*this);
         require_between("latent_rate", latent_rate, 0, 1);
         require_between("network_rate", network_rate, 0, 1);
@@ -117,7 +118,7 @@ public:
         const Pass pass = checked_pass(temperature, noise, lagrangian, seed, latent_rate > 0, network_rate > 0);
         const auto result = differentiate(pass, distortion);
         const nb::gil_scoped_release release;
-        fit_.descend(pass, static_cast<float>(latent_rate), static_cast<float>(network_rate));
+        fit_.descend(pass, static_cast<float>(latent_rate), static_cast<float>(network_rate), separate_octaves);
         return result;
     }
 
@@ -291,7 +292,7 @@ void bind_fitter(nb::module_& module) {
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
         .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a,
-             "seed"_a, "distortion"_a = nb::none())
+             "seed"_a, "distortion"_a = nb::none(), "separate_octaves"_a = false)
         .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
         .def("evaluate", &Fitter::evaluate)

@@ -39,6 +39,24 @@ std::vector<double> widen(const std::vector<double>& line) {
     return wider;
 }
 
+using Sums = std::vector<std::vector<double>>;
+
+Sums rows_of(const float* map, int height, int width) {
+    Sums rows;
+    for (int y = 0; y < height; ++y) rows.emplace_back(map + std::size_t(y) * width, map + std::size_t(y + 1) * width);
+    return rows;
+}
+
+/// The same across and down.
+Sums widen(Sums sums) {
+    for (auto& row : sums) row = widen(row);
+    Sums wider(sums.size() / 2 + 1, std::vector<double>(sums[0].size()));
+    for (int y = 0; y < static_cast<int>(sums.size()); ++y)
+        for (int node : {y / 2, (y + 1) / 2})
+            for (std::size_t x = 0; x < sums[y].size(); ++x) wider[node][x] += sums[y][x] / 2;
+    return wider;
+}
+
 /// 1 / sum of the window at every node of a line.
 std::vector<float> inverse_windows(int samples, int level) {
     std::vector<double> line(samples, 1.0);
@@ -63,35 +81,28 @@ Windows::Windows(int level, int height, int width)
     copy_row(inverse.data(), static_cast<int>(inverse.size()), across.row(0));
 }
 
-PyramidLevel::PyramidLevel(int height, int width, const float* log2_sigma, float weight)
+PyramidLevel::PyramidLevel(int height, int width, const float* log2_sigma, const float* importance, float weight)
     : height(height), width(width), pointwise_weight(height, width) {
-    // Windowed sums of log2 sigma, first of windows of one sample.
-    std::vector<std::vector<double>> sums;
-    for (int y = 0; y < height; ++y)
-        sums.emplace_back(log2_sigma + std::size_t(y) * width, log2_sigma + std::size_t(y + 1) * width);
+    // Windowed sums of log2 sigma and of importance, first of windows of one sample.
+    Sums sums = rows_of(log2_sigma, height, width), importances = rows_of(importance, height, width);
     for (int y = 0; y < height; ++y)
         for (int x = 0; x < width; ++x) {
-            const double counts = std::max(1 - sums[y][x], 0.0);
+            const double counts = importances[y][x] * std::max(1 - sums[y][x], 0.0);
             pointwise = pointwise || counts > 0;
             pointwise_weight.row(y)[x] = static_cast<float>(weight * counts / (double(height) * width * kFeatures));
         }
     for (int level = 1; level <= kWindows; ++level) {
-        for (auto& row : sums) row = widen(row);
-        std::vector<std::vector<double>> wider(sums.size() / 2 + 1, std::vector<double>(sums[0].size()));
-        for (int y = 0; y < static_cast<int>(sums.size()); ++y)
-            for (int node : {y / 2, (y + 1) / 2})
-                for (std::size_t x = 0; x < sums[y].size(); ++x) wider[node][x] += sums[y][x] / 2;
-        sums = std::move(wider);
+        sums = widen(std::move(sums)), importances = widen(std::move(importances));
         Windows window(level, height, width);
         const Plane grid = window.weight;
+        const double scale = weight / (double(grid.height) * grid.width * kFeatures);
         for (int y = 0; y < grid.height; ++y)
             for (int x = 0; x < grid.width; ++x) {
-                const double sigma = sums[y][x] * window.down[y] * window.across.row(0)[x];
-                const double counts = std::max(1 - std::abs(sigma - level), 0.0);
+                const double inverse = double(window.down[y]) * window.across.row(0)[x];
+                const double counts = std::max(1 - std::abs(sums[y][x] * inverse - level), 0.0);
                 // Rounding of the mean of a constant must not wake the next level.
                 window.active = window.active || counts > 1e-6;
-                window.weight.row(y)[x] =
-                    static_cast<float>(weight * counts / (double(grid.height) * grid.width * kFeatures));
+                window.weight.row(y)[x] = static_cast<float>(scale * importances[y][x] * inverse * counts);
             }
         if (window.active || !windows.empty()) windows.push_back(std::move(window));
     }
@@ -110,14 +121,15 @@ WassersteinWorker::WassersteinWorker(int height, int width)
 }
 
 Wasserstein::Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
-                         const SteerableStack& stack, float weight, float pixel_weight, int threads, Isa isa)
+                         const std::vector<const float*>& importance, const SteerableStack& stack, float weight,
+                         float pixel_weight, int threads, Isa isa)
     : kernels_(wasserstein_kernels(isa)),
       stack_(stack),
       pixel_weight_(pixel_weight),
       target_(pixels, pixels + std::size_t(3) * height * width),
       pool_(std::clamp(threads, 1, (height + 63) / 64)) {
     for (int level = 0; level < kLevels; ++level) {
-        levels_.emplace_back(height, width, log2_sigma[level], weight);
+        levels_.emplace_back(height, width, log2_sigma[level], importance[level], weight);
         height = (height + 1) / 2, width = (width + 1) / 2;
     }
     for (auto* pyramid : {&picture_, &reference_, &gradient_})

@@ -38,7 +38,7 @@ struct Windows {
 
 /// One level of the pyramid, for all colours.
 struct PyramidLevel {
-    PyramidLevel(int height, int width, const float* log2_sigma, float weight);
+    PyramidLevel(int height, int width, const float* log2_sigma, const float* importance, float weight);
 
     int height, width;
     bool pointwise = false;
@@ -72,10 +72,12 @@ struct WassersteinWorker {
 
 class Wasserstein {
 public:
-    /// `pixels` are three contiguous planes; log2_sigma has one map of contiguous rows for each level of the pyramid,
-    /// 0 to 5. The value is weight times the distortion plus pixel_weight times the mean squared error.
+    /// `pixels` are three contiguous planes; log2_sigma and importance have one map of contiguous rows for each level of
+    /// the pyramid, the first 0 to 5. The value is weight times the distortion, to which places contribute by their
+    /// importance, plus pixel_weight times the mean squared error.
     Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
-                const SteerableStack& stack, float weight, float pixel_weight, int threads, Isa isa);
+                const std::vector<const float*>& importance, const SteerableStack& stack, float weight,
+                float pixel_weight, int threads, Isa isa);
 
     int height() const { return levels_[0].height; }
     int width() const { return levels_[0].width; }

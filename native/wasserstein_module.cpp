@@ -21,10 +21,11 @@ namespace {
 
 using Array = nb::ndarray<nb::numpy, float>;
 using Pixels = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Sigma = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Map = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const float, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 
 constexpr int kMaxSide = 65535;
+constexpr int kMaxWeight = 1000000;
 
 void require(bool condition, const std::string& message) {
     if (!condition) throw std::invalid_argument(message);
@@ -39,11 +40,13 @@ std::string shape_of(const T& array) {
 
 class SteerableWasserstein {
 public:
-    SteerableWasserstein(const Pixels& pixels, const std::vector<Sigma>& log2_sigma, const Matrix& colours,
-                         float pixel_gain, float even_gain, float odd_gain, float weight, float pixel_weight,
-                         int threads, const std::string& isa)
+    SteerableWasserstein(const Pixels& pixels, const std::vector<Map>& log2_sigma, const std::vector<Map>& importance,
+                         const Matrix& colours, float pixel_gain, float even_gain, float odd_gain, float weight,
+                         float pixel_weight, int threads, const std::string& isa)
         : distortion_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
-                      checked(log2_sigma, pixels), checked(colours, pixel_gain, even_gain, odd_gain),
+                      checked("log2 sigma", log2_sigma, pixels, kWindows),
+                      checked("importance", importance, pixels, kMaxWeight),
+                      checked(colours, pixel_gain, even_gain, odd_gain),
                       checked("weight", weight), checked("pixel_weight", pixel_weight), checked_threads(threads),
                       choose_isa(isa)) {}
 
@@ -77,17 +80,19 @@ private:
         return pixels;
     }
 
-    static std::vector<const float*> checked(const std::vector<Sigma>& log2_sigma, const Pixels& pixels) {
-        require(log2_sigma.size() == kLevels, "there must be " + std::to_string(kLevels) + " maps of log2 sigma, not " +
-                                                  std::to_string(log2_sigma.size()));
+    static std::vector<const float*> checked(const std::string& name, const std::vector<Map>& given,
+                                             const Pixels& pixels, int most) {
+        require(given.size() == kLevels, "there must be " + std::to_string(kLevels) + " maps of " + name + ", not " +
+                                             std::to_string(given.size()));
         std::size_t height = pixels.shape(1), width = pixels.shape(2);
         std::vector<const float*> maps;
-        for (const Sigma& map : log2_sigma) {
+        for (const Map& map : given) {
             require(map.shape(0) == height && map.shape(1) == width,
-                    "map " + std::to_string(maps.size()) + " of log2 sigma must be " + std::to_string(height) + "x" +
+                    "map " + std::to_string(maps.size()) + " of " + name + " must be " + std::to_string(height) + "x" +
                         std::to_string(width) + ", not " + shape_of(map));
-            require(std::all_of(map.data(), map.data() + map.size(), [](float x) { return x >= 0 && x <= kWindows; }),
-                    "log2 sigma must be from 0 to " + std::to_string(kWindows));
+            require(std::all_of(map.data(), map.data() + map.size(),
+                                [most](float x) { return x >= 0 && x <= static_cast<float>(most); }),
+                    name + " must be from 0 to " + std::to_string(most));
             maps.push_back(map.data());
             height = (height + 1) / 2, width = (width + 1) / 2;
         }
@@ -95,7 +100,7 @@ private:
     }
 
     static float checked(const char* name, float weight) {
-        require(weight >= 0 && weight <= 1e6,
+        require(weight >= 0 && weight <= kMaxWeight,
                 std::string(name) + " must be from 0 to 1e6, not " + std::to_string(weight));
         return weight;
     }
@@ -124,9 +129,9 @@ private:
 void bind_wasserstein(nb::module_& module) {
     nb::class_<SteerableWasserstein>(module, "SteerableWasserstein",
                                      "Wasserstein distortion from a picture on the steerable stack, with its gradient.")
-        .def(nb::init<const Pixels&, const std::vector<Sigma>&, const Matrix&, float, float, float, float, float, int,
-                      const std::string&>(),
-             "pixels"_a, "log2_sigma"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,
+        .def(nb::init<const Pixels&, const std::vector<Map>&, const std::vector<Map>&, const Matrix&, float, float, float,
+                      float, float, int, const std::string&>(),
+             "pixels"_a, "log2_sigma"_a, "importance"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,
              "weight"_a = 1.0f, "pixel_weight"_a = 0.0f, "threads"_a = 0, "isa"_a = "auto")
         .def("__call__", &SteerableWasserstein::call, "image"_a);
 }

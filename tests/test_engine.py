@@ -11,6 +11,7 @@ from aquatint import native
 from aquatint.codecs.overfitted import schedule
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
+from aquatint.codecs.overfitted.octaves import without_local_means
 from aquatint.errors import UsageError
 
 torch = pytest.importorskip("torch")
@@ -218,14 +219,15 @@ def test_gradients_are_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("separate_octaves", [False, True])
 @pytest.mark.parametrize("architecture", ARCHITECTURES[:4], ids=str)
-def test_whole_steps_agree(architecture: Architecture, isa: str) -> None:
+def test_whole_steps_agree(architecture: Architecture, separate_octaves: bool, isa: str) -> None:
     engine = random_engine(45, 67, architecture, isa=isa)
     oracle = random_engine(45, 67, architecture, device="torch")
     start = engine.parameters
     for seed in range(4):
-        value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
-        expected_value, expected_bits = oracle.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
+        value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed, None, separate_octaves)
+        expected_value, expected_bits = oracle.step(0.3, 1, 0.01, 1e-2, 1e-3, seed, None, separate_octaves)
         assert float(value) == pytest.approx(float(expected_value), rel=1e-4)
         assert float(bits) == pytest.approx(float(expected_bits), rel=1e-4)
     for _ in range(2):
@@ -253,6 +255,39 @@ def test_first_steps_are_of_the_learning_rate_where_gradients_are_large(device: 
         np.testing.assert_allclose(engine.latents(1) - latents, expected, rtol=1e-3, atol=1e-5)
         assert np.ptp(expected) > 0.02
         engine.reset_optimiser(0.9, 0.8)
+
+
+def local_means(grid: np.ndarray) -> np.ndarray:
+    """Means over blocks of 4x4, interpolated between their middles, or taken from the outermost ones."""
+    blocks = [np.arange(size) // 4 for size in grid.shape]
+    means = np.array(
+        [[grid[np.ix_(blocks[0] == i, blocks[1] == j)].mean() for j in set(blocks[1])] for i in set(blocks[0])]
+    )
+    across = [np.interp(np.arange(grid.shape[1]), 4 * np.arange(means.shape[1]) + 1.5, row) for row in means]
+    rows, middles = np.arange(grid.shape[0]), 4 * np.arange(means.shape[0]) + 1.5
+    return np.transpose([np.interp(rows, middles, column) for column in np.transpose(across)])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 9), (21, 30), (16, 8)], ids=str)
+def test_a_grid_without_its_local_means(size: tuple[int, int]) -> None:
+    grid = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    np.testing.assert_allclose(without_local_means(grid), grid - local_means(grid), atol=1e-6)
+
+
+@pytest.mark.parametrize(("device", "isa"), ENGINES)
+def test_separated_octaves_leave_what_varies_slowly_to_coarser_grids(device: str, isa: str) -> None:
+    # Integers with a proxy that hardly rounds have slopes near 1, and what is left of the gradient is a latent's step.
+    architecture, lagrangian, rate = Architecture(3, 8, 0, 8, 1), 1e4, 1e-3
+    engine = random_engine(21, 30, architecture, device=device, isa=isa)
+    before = [engine.latents(k) for k in range(3)]
+    _, _, _, gradients = engine.gradients(100, 1, lagrangian, 0)
+    engine.step(100, 1, lagrangian, rate, 0, 0, separate_octaves=True)
+    epsilon = 3 * lagrangian / (21 * 30)
+    for k in range(3):
+        left = gradients[k] - local_means(gradients[k]) if k < 2 else gradients[k]
+        step = (before[k] - engine.latents(k)) / rate
+        np.testing.assert_allclose(step, left / (np.abs(left) + epsilon), rtol=0, atol=2e-3)
+        assert np.abs(step).max() > 0.1
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch"])

@@ -49,7 +49,9 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return reference, reference + generator.normal(0, 0.1, reference.shape).astype(np.float32)
 
 
-def by_definition(f: np.ndarray, g: np.ndarray, log2_sigma: np.ndarray, overlap: int) -> float:
+def by_definition(
+    f: np.ndarray, g: np.ndarray, log2_sigma: np.ndarray, overlap: int, importance: np.ndarray | None = None
+) -> float:
     """The distortion of one map (C, h, w) in double precision: a sum over all positions for every node."""
 
     def tents(size: int, half: int, step: int) -> np.ndarray:
@@ -60,13 +62,15 @@ def by_definition(f: np.ndarray, g: np.ndarray, log2_sigma: np.ndarray, overlap:
         down, across = (tents(size, half, step) for size in x.shape[-2:])
         return np.einsum("ny,cyx,mx->cnm", down, x, across) / np.outer(down.sum(1), across.sum(1))
 
-    f, g, log2_sigma = (x.astype(np.float64) for x in (f, g, log2_sigma))
-    total = (np.maximum(1 - log2_sigma, 0) * (f - g) ** 2).mean()
+    importance = np.ones_like(log2_sigma) if importance is None else importance
+    f, g, log2_sigma, importance = (x.astype(np.float64) for x in (f, g, log2_sigma, importance))
+    total = (importance * np.maximum(1 - log2_sigma, 0) * (f - g) ** 2).mean()
     for level in range(1, 6):
         half, step = 2**level, 2**level // overlap
         (m, p), (n, q) = ((mean(x, half, step), mean(x**2, half, step)) for x in (f, g))
-        sigma = mean(log2_sigma[None], step, step) if step > 1 else log2_sigma
-        weight = np.maximum(1 - np.abs(sigma - level), 0)
+        maps = np.stack([log2_sigma, importance])
+        sigma, counts = mean(maps, step, step) if step > 1 else maps
+        weight = counts * np.maximum(1 - np.abs(sigma - level), 0)
         v, w = (np.sqrt(np.maximum(square - average**2, 0) + 1e-5) for average, square in ((m, p), (n, q)))
         total += (weight * ((m - n) ** 2 + (v - w) ** 2)).mean()
     return total
@@ -81,6 +85,16 @@ def test_value_is_that_of_the_definition(size: tuple[int, int], name: str, overl
     value = WassersteinDistortion(rgb, torch.tensor(reference), sigma, overlap=overlap).value(torch.tensor(image))
     expected = by_definition(image, reference, np.log2(np.maximum(sigma, 1)), overlap)
     assert float(value) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("overlap", [1, 2])
+@pytest.mark.parametrize("name", ["0", "3", "varied"])
+def test_places_count_by_their_importance(name: str, overlap: int) -> None:
+    reference, image = pair(33, 47)
+    sigma, importance = SIGMAS[name](33, 47), np.random.default_rng(3).exponential(size=(33, 47)).astype(np.float32)
+    distortion = WassersteinDistortion(rgb, torch.tensor(reference), sigma, importance=importance, overlap=overlap)
+    expected = by_definition(image, reference, np.log2(np.maximum(sigma, 1)), overlap, importance)
+    assert float(distortion.value(torch.tensor(image))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_value_is_the_sum_over_maps_with_sigma_in_units_of_their_stride() -> None:
@@ -169,7 +183,8 @@ def test_flat_regions_have_finite_gradients() -> None:
 def test_native_is_pytorch(size: tuple[int, int], name: str) -> None:
     reference, image = pair(*size)
     sigma = SIGMAS[name](*size)
-    options = {"weight": 0.7, "pixel_weight": 3.0}
+    importance = np.random.default_rng(3).exponential(size=size).astype(np.float32)
+    options = {"weight": 0.7, "pixel_weight": 3.0, "importance": importance}
     expected, expected_gradient = create_distortion(reference, sigma, device="torch", **options)(image)
     largest = np.abs(expected_gradient).max()
     for isa in ISAS:
@@ -220,10 +235,16 @@ def test_a_fit_descends(photo: np.ndarray) -> None:
 
 def test_wrong_arguments_are_named() -> None:
     reference, image = pair(8, 9)
-    with pytest.raises(UsageError, match=r"sigma \(H, W\), not \(3, 8, 9\) and \(9, 8\)"):
+    with pytest.raises(UsageError, match=r"sigma and importance \(H, W\), not \(3, 8, 9\), \(9, 8\) and \(8, 9\)"):
         create_distortion(reference, sigma_maps.constant(9, 8))
     with pytest.raises(UsageError, match="from 0 to 32"):
         create_distortion(reference, np.full((8, 9), 33.0, np.float32))
+    with pytest.raises(UsageError, match="importance must be from 0 to 1000000"):
+        create_distortion(reference, sigma_maps.constant(8, 9), importance=np.full((8, 9), -1.0, np.float32))
+    with pytest.raises(UsageError, match=r"importance must be of the shape \(8, 9\), not \(9, 8\)"):
+        WassersteinDistortion(
+            rgb, torch.tensor(reference), sigma_maps.constant(8, 9), importance=np.ones((9, 8), np.float32)
+        )
     with pytest.raises(UsageError, match="pixel_weight must be from 0 to 1e6"):
         create_distortion(reference, sigma_maps.constant(8, 9), pixel_weight=-1)
     with pytest.raises(UsageError, match="finite"):

@@ -231,6 +231,7 @@ class Fitter:
         network_rate: float,
         seed: int,
         distortion: Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]] | None = None,
+        separate_octaves: bool = False,
     ) -> tuple[float, float]: ...
     def gradients(
         self,
@@ -255,6 +256,7 @@ class SteerableWasserstein:
         pixels: finite float32 of shape (3, H, W), H and W up to 65535.
         log2_sigma: float32 maps from 0 to 5, in units of the stride, for the five levels of the pyramid: (H, W), and
             half of the level before, rounded up.
+        importance: maps of the same sizes from 0 to 1e6, by which places count in the distortion.
         colours: float32 (3, 3), from RGB to luma and chromas.
         pixel_gain, even_gain, odd_gain: of the responses.
         weight, pixel_weight: of the distortion and of the mean squared error in the value, 0 to 1e6.
@@ -269,6 +271,7 @@ class SteerableWasserstein:
         self,
         pixels: NDArray[np.float32],
         log2_sigma: Sequence[NDArray[np.float32]],
+        importance: Sequence[NDArray[np.float32]],
         *,
         colours: NDArray[np.float32],
         pixel_gain: float,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from aquatint.errors import UsageError
+from aquatint.perception.maps import blurred, resized
 from aquatint.perception.steerable import COLOURS
 
 MAX_LEVEL = 5
@@ -65,15 +65,15 @@ def saliency(pixels: np.ndarray) -> np.ndarray:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     energy = np.zeros((size[1], size[0]), np.float32)
     for colour in np.moveaxis(pixels @ COLOURS.T, -1, 0):
-        spectrum = np.fft.fft2(_resized(colour, size))
+        spectrum = np.fft.fft2(resized(colour, size))
         # A constant channel has no spectrum to speak of: the floor is far above rounding, far below a grey level.
         logarithm = np.log(np.abs(spectrum) + 1e-2)
         average = sum(np.roll(logarithm, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)) / 9
         whitened = np.exp(logarithm - average) * spectrum / np.maximum(np.abs(spectrum), 1e-2)
         energy += np.abs(np.fft.ifft2(whitened)).astype(np.float32) ** 2
     for _ in range(6):  # about a Gaussian of deviation 2.4, as in the paper at this size
-        energy = _blurred(energy)
-    result = _resized(energy, (width, height))
+        energy = blurred(energy)
+    result = resized(energy, (width, height))
     return np.maximum(result, 0) / max(float(result.mean()), 1e-12)
 
 
@@ -109,15 +109,15 @@ def self_similar(pixels: np.ndarray, *, sigma_max: float = 16.0, tolerance: floa
 
     level = np.zeros((height, width), np.float32)
     same = np.ones((height, width), np.float32)
-    moments = np.stack([_blurred(m)[::2, ::2] for m in moments])
+    moments = np.stack([blurred(m)[::2, ::2] for m in moments])
     for _ in range(MAX_LEVEL):
-        wider = np.stack([_blurred(m)[::2, ::2] for m in moments])
+        wider = np.stack([blurred(m)[::2, ::2] for m in moments])
         size = moments.shape[2], moments.shape[1]
         mean, deviation = statistics(moments)
-        wider_mean, wider_deviation = statistics(np.stack([_resized(m, size) for m in wider]))
+        wider_mean, wider_deviation = statistics(np.stack([resized(m, size) for m in wider]))
         distance = ((mean - wider_mean) ** 2 + (deviation - wider_deviation) ** 2) / wider_deviation**2
         agreement = np.maximum(1 - distance.mean(0) / tolerance, 0).astype(np.float32)
-        same *= _resized(agreement, (width, height))
+        same *= resized(agreement, (width, height))
         level += same
         moments = wider
     return checked(np.minimum(2.0**level, sigma_max).astype(np.float32))
@@ -148,27 +148,12 @@ def log2_sigma_of_map(sigma: np.ndarray, stride: int, shape: tuple[int, int]) ->
         UsageError: sigma is out of range.
     """
     logarithm = np.log2(np.maximum(checked(sigma), 1.0))
-    return np.clip(_resized(logarithm, (shape[1], shape[0])) - np.log2(np.float32(stride)), 0, MAX_LEVEL)
+    return np.clip(resized(logarithm, (shape[1], shape[0])) - np.log2(np.float32(stride)), 0, MAX_LEVEL)
 
 
 def _check_maximum(sigma_max: float) -> None:
     if not 1 <= sigma_max <= MAX_SIGMA:
         raise UsageError(f"sigma_max must be from 1 to {MAX_SIGMA:g}, not {sigma_max}")
-
-
-def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear with antialiasing, to a size of (width, height)."""
-    if values.shape == (size[1], size[0]):
-        return values.astype(np.float32)
-    picture = Image.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
-
-
-def _blurred(values: np.ndarray) -> np.ndarray:
-    """[1 2 1]/4 across and down with replicated borders."""
-    p = np.pad(values, 1, mode="edge")
-    p = (p[:-2] + 2 * p[1:-1] + p[2:]) / 4
-    return (p[:, :-2] + 2 * p[:, 1:-1] + p[:, 2:]) / 4
 
 
 def _described(values: np.ndarray) -> str:

@@ -11,7 +11,8 @@ that exist. They are taken at nodes n a distance of 2^i / overlap apart. The dis
 
 the squared 2-Wasserstein distance if the values were normally distributed. Where sigma is 2^i in units of the map's
 stride, level i counts; between two powers both levels do, linearly in log2 sigma. The distortion is the sum over maps
-of the mean over channels and positions (Qiu et al., arXiv 2310.03629; Balle et al., arXiv 2412.00505; with overlap 2
+of the mean over channels and positions, to which places may contribute by an importance that is averaged over the
+windows (Qiu et al., arXiv 2310.03629; Balle et al., arXiv 2412.00505; with overlap 2
 the levels are those of the code of the latter, whose binomial filters in cascade are these tents).
 """
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from aquatint.errors import UsageError
 from aquatint.perception.features import Features
+from aquatint.perception.maps import resized
 from aquatint.perception.sigma import MAX_LEVEL, log2_sigma_of_map
 
 # Added to variances before their root is taken: the root's slope stays below 160. Features are of the order of 1.
@@ -65,15 +67,18 @@ def _widen(x: Tensor, step: int) -> Tensor:
 class _Reference:
     """Of one map of the reference: its values, the weights of the levels that count, and their statistics."""
 
-    def __init__(self, values: Tensor, log2_sigma: Tensor, overlap: int) -> None:
+    def __init__(self, values: Tensor, log2_sigma: Tensor, importance: Tensor, overlap: int) -> None:
         # Statistics are of values less the channel's mean, which changes no distance and saves their precision.
         self.centre = values.mean((2, 3), keepdim=True)
         self.values = values - self.centre
         self.overlap = overlap
         grids = {level - (overlap == 2): level for level in range(1, MAX_LEVEL + 1)}
-        pooled = local_means(log2_sigma, (grid for grid in grids if grid > 0), 1)
-        sigmas = {0: log2_sigma} | {level: pooled.get(grid, log2_sigma) for grid, level in grids.items()}
-        weights = {level: F.relu(1 - (sigma - level).abs()) for level, sigma in sigmas.items()}
+        maps = torch.cat([log2_sigma, importance], 1)
+        pooled = local_means(maps, (grid for grid in grids if grid > 0), 1)
+        weights = {}
+        for level, means in ({0: maps} | {level: pooled.get(grid, maps) for grid, level in grids.items()}).items():
+            sigma, counts = means.split(1, 1)
+            weights[level] = counts * F.relu(1 - (sigma - level).abs())
         self.weights = {level: weight for level, weight in weights.items() if (weight > 0).any()}
         self.statistics = _statistics(self.values, self.weights, overlap)
 
@@ -111,29 +116,39 @@ class WassersteinDistortion:
         features: a stack of `aquatint.perception.features`.
         reference: float (N, 3, H, W) or (3, H, W) in [0, 1].
         sigma: widths of the windows in pixels, (H, W), 0 to 32; everything up to 1 is pointwise.
+        importance: (H, W), 0 or more, by which places count; None for alike.
         overlap: nodes for every width of a window, 1 or 2; 2 as published, 1 for a quarter of the work.
 
     Raises:
         UsageError: an argument is out of range or of the wrong shape.
     """
 
-    def __init__(self, features: Features, reference: Tensor, sigma: np.ndarray, *, overlap: int = 2) -> None:
+    def __init__(
+        self,
+        features: Features,
+        reference: Tensor,
+        sigma: np.ndarray,
+        *,
+        importance: np.ndarray | None = None,
+        overlap: int = 2,
+    ) -> None:
         if overlap not in (1, 2):
             raise UsageError(f"overlap must be 1 or 2, not {overlap}")
         if reference.ndim not in (3, 4) or reference.shape[-3] != 3 or 0 in reference.shape:
             raise UsageError(f"the reference must be of the shape (N, 3, H, W) or (3, H, W), not {(*reference.shape,)}")
-        if sigma.shape != reference.shape[-2:]:
-            raise UsageError(f"sigma must be of the shape {(*reference.shape[-2:],)}, not {sigma.shape}")
+        if importance is None:
+            importance = np.ones(reference.shape[-2:], np.float32)
+        for name, given in (("sigma", sigma), ("importance", importance)):
+            if given.shape != reference.shape[-2:]:
+                raise UsageError(f"{name} must be of the shape {(*reference.shape[-2:],)}, not {given.shape}")
         self.features, self.shape = features, reference.shape
         with torch.no_grad():
-            self.maps = [
-                _Reference(
-                    values,
-                    values.new_tensor(log2_sigma_of_map(sigma, stride, (values.shape[2], values.shape[3])))[None, None],
-                    overlap,
-                )
-                for values, stride in features(reference.reshape(-1, *reference.shape[-3:]))
-            ]
+            self.maps = []
+            for values, stride in features(reference.reshape(-1, *reference.shape[-3:])):
+                height, width = values.shape[2:]
+                log2_sigma = values.new_tensor(log2_sigma_of_map(sigma, stride, (height, width)))
+                counts = values.new_tensor(resized(importance, (width, height)))
+                self.maps.append(_Reference(values, log2_sigma[None, None], counts[None, None], overlap))
 
     def distances(self, image: Tensor) -> list[Tensor]:
         """The distortion (N,) of every map, for an image, or a batch of them, of the reference's size."""

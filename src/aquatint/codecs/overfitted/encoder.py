@@ -19,6 +19,7 @@ from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, WHOLE, WITHOUT_FINEST, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
+from aquatint.codecs.overfitted.octaves import without_local_means
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
 from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
@@ -211,7 +212,10 @@ class Job:
         origin = origin_for(lagrangian, self.skip_finest)
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
-        set_latents(engine, first_latents(self.planes, architecture, lagrangian, self.skip_finest))
+        latents = first_latents(self.planes, architecture, lagrangian, self.skip_finest)
+        if self.distortion is not None:
+            latents = [*map(without_local_means, latents[:-1]), latents[-1]]
+        set_latents(engine, latents)
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(
             engine,

@@ -61,6 +61,7 @@ class Engine(Protocol):
         network_rate: float,
         seed: int,
         distortion: Distortion | None = None,
+        separate_octaves: bool = False,
     ) -> tuple[SupportsFloat, SupportsFloat]:
         """One optimisation step; returns the distortion and the bits of all latents before it.
 
@@ -71,6 +72,8 @@ class Engine(Protocol):
             latent_rate, network_rate: learning rates, 0 to 1; what has the rate 0 stays, and costs no time.
             seed: 32-bit seed of the noise.
             distortion: the mean squared error of all samples if None.
+            separate_octaves: latents move by what coarser grids cannot show alone: by the gradient of what the proxy
+                makes of them less its local means (native/fit_octaves.h).
 
         Raises:
             ValueError: an argument is out of range, or the distortion's gradient is of the wrong shape or not finite.

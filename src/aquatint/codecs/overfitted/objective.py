@@ -9,6 +9,7 @@ import numpy as np
 
 from aquatint.errors import UsageError
 from aquatint.perception import sigma
+from aquatint.perception.masking import importance
 
 if TYPE_CHECKING:
     from aquatint.codecs.overfitted.engine import Distortion
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Objective:
-    """weight times Wasserstein distortion plus pixel_weight times the mean squared error.
+    """weight times Wasserstein distortion, by contrast masking, plus pixel_weight times the mean squared error.
 
     Attributes:
         features: the stack, see `aquatint.perception.objective.create_distortion`.
@@ -63,6 +64,7 @@ class Objective:
             features=self.features,
             weight=self.weight,
             pixel_weight=self.pixel_weight,
+            importance=importance(np.moveaxis(planes, 0, 2)),
             device=device,
             threads=threads,
         )

@@ -17,6 +17,7 @@ from aquatint import native
 from aquatint.codecs.overfitted.architecture import LATENT_LIMIT, Architecture
 from aquatint.codecs.overfitted.engine import Distortion
 from aquatint.codecs.overfitted.initialise import DEFAULT_TAPS
+from aquatint.codecs.overfitted.octaves import BLOCK
 from aquatint.codecs.overfitted.torch_soap import DECAY, Soap
 from aquatint.errors import UsageError
 
@@ -76,6 +77,14 @@ def double(x: Tensor, taps: Tensor, dim: int, size: int) -> Tensor:
     even = p[0] * taps[0] + p[1] * taps[2] + p[2] * taps[3] + p[3] * taps[1]
     odd = p[1] * taps[1] + p[2] * taps[3] + p[3] * taps[2] + p[4] * taps[0]
     return torch.stack([even, odd], dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
+
+
+def without_local_means(gradient: Tensor) -> Tensor:
+    """`octaves.without_local_means` in PyTorch."""
+    height, width = gradient.shape
+    means = F.avg_pool2d(gradient[None, None], BLOCK, ceil_mode=True)
+    shown = F.interpolate(means, scale_factor=BLOCK, mode="bilinear", align_corners=False)
+    return gradient - shown[0, 0, :height, :width]
 
 
 class TorchEngine:
@@ -161,6 +170,7 @@ class TorchEngine:
         network_rate: float,
         seed: int,
         distortion: Distortion | None = None,
+        separate_octaves: bool = False,
     ) -> tuple[Tensor, Tensor]:
         _require("latent_rate", latent_rate, 0, 1)
         _require("network_rate", network_rate, 0, 1)
@@ -169,7 +179,7 @@ class TorchEngine:
         for variable, rate in ((self._latents, latent_rate), (self._parameters, network_rate)):
             variable.requires_grad_(rate > 0)
             variable.grad = None
-        value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion)
+        value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion, separate_octaves)
         if latent_rate > 0:
             gradient_of_bit = lagrangian / self._target[0].numel()
             self._adam.param_groups[0].update(lr=latent_rate, eps=max(EPSILON * gradient_of_bit, 1e-30))
@@ -218,7 +228,13 @@ class TorchEngine:
         return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
     def _differentiate(
-        self, temperature: float, noise: float, lagrangian: float, seed: int, distortion: Distortion | None
+        self,
+        temperature: float,
+        noise: float,
+        lagrangian: float,
+        seed: int,
+        distortion: Distortion | None,
+        separate_octaves: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """The distortion and the bits; leaves the gradients of the loss with the latents and the parameters."""
         if temperature != 0:
@@ -226,6 +242,10 @@ class TorchEngine:
         _require("noise", noise, 0, 1)
         _require("lagrangian", lagrangian, 0, 1e6)
         grids = self._values(temperature, noise, seed)
+        if separate_octaves:
+            for grid in grids[:-1]:
+                if grid.requires_grad:
+                    grid.register_hook(without_local_means)
         bits = self._bits(grids).sum()
         picture = self._picture(grids)
         clamped = picture.detach().clamp(0, 1)

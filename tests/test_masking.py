@@ -1,0 +1,31 @@
+"""The weights of contrast masking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aquatint.perception.masking import EXPONENT, FLOOR, importance
+
+
+def test_a_flat_picture_counts_alike_everywhere() -> None:
+    np.testing.assert_allclose(importance(np.full((33, 47, 3), 0.4, np.float32)), 1, rtol=1e-5)
+
+
+def test_errors_count_less_within_texture() -> None:
+    pixels = np.full((64, 128, 3), 0.5, np.float32)
+    pixels[:, 64:] += np.random.default_rng(0).normal(0, 0.1, (64, 64, 1)).astype(np.float32)
+    weights = importance(pixels)
+    flat, texture = weights[16:48, 16:40], weights[16:48, 88:112]
+    # Blurred twice by [1 2 1]/4 across and down, white noise keeps 0.794 of its variance in the difference.
+    expected = ((0.794 * 0.1**2 + FLOOR**2) / FLOOR**2) ** -EXPONENT
+    assert flat.mean() / texture.mean() == pytest.approx(expected, rel=0.05)
+    np.testing.assert_allclose(np.log(weights).mean(), 0, atol=1e-4)
+
+
+def test_pictures_of_any_size() -> None:
+    for height, width in ((1, 1), (1, 9), (3, 2), (50, 1)):
+        weights = importance(np.random.default_rng(0).random((height, width, 3), dtype=np.float32))
+        assert weights.shape == (height, width)
+        assert weights.dtype == np.float32
+        assert (weights > 0).all()
