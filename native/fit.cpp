@@ -383,11 +383,11 @@ void Fit::collect_latent_gradient(int worker) {
 
 // Descent.
 
-void Fit::descend(const Pass& pass, float latent_rate, float network_rate, bool separate_octaves) {
+void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     if (latent_rate > 0) {
         const Adam step = adam_step(latent_rate, latent_decay_, ++latent_steps_, pass.lagrangian / pixels());
         pool_.run([&](int worker) {
-            if (separate_octaves) separate(worker);
+            if (!separations_.empty()) separate(worker);
             for (int k = first_grid_; k < shape_.grids; ++k) {
                 const Range rows = rows_of(worker, k);
                 const Grid& grid = grids_[k];
@@ -405,14 +405,14 @@ void Fit::descend(const Pass& pass, float latent_rate, float network_rate, bool 
 /// Takes from the gradients of all grids but the coarsest what coarser ones can show, for the share of one worker.
 void Fit::separate(int worker) {
     for (int k = first_grid_; k + 1 < shape_.grids; ++k) {
-        const Plane means = grids_[k].block_means;
+        const Plane means = separations_[k].means;
         const Range rows = share(means.height, worker, pool_.size());
         kernels_.block_means(grids_[k].gradient, means, rows.begin, rows.end);
     }
     pool_.synchronise();
     for (int k = first_grid_; k + 1 < shape_.grids; ++k) {
         const Range rows = rows_of(worker, k);
-        kernels_.subtract_means(grids_[k].block_means, grids_[k].gradient, rows.begin, rows.end,
+        kernels_.subtract_means(separations_[k].means, separations_[k].shares, grids_[k].gradient, rows.begin, rows.end,
                                 workers_[worker].scratch.data());
     }
 }

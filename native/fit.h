@@ -53,9 +53,12 @@ public:
     /// Completes the gradients of `pass` from that of the picture.
     void backward(const Pass& pass);
 
-    /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are. If octaves
-    /// are separated, latents move along what coarser grids cannot show alone, see fit_octaves.h.
-    void descend(const Pass& pass, float latent_rate, float network_rate, bool separate_octaves);
+    /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are.
+    void descend(const Pass& pass, float latent_rate, float network_rate);
+
+    /// How far, from 0 to 1, latents of each grid but the coarsest move along what coarser grids cannot show alone (see
+    /// fit_octaves.h); empty for not at all.
+    std::vector<Separation>& separations() { return separations_; }
 
     /// Forgets all moments. Decays are those of the latents' squared gradients, and of all that the networks' optimiser
     /// remembers.
@@ -93,6 +96,7 @@ private:
     std::vector<OwnedPicture> picture_gradients_;
     OwnedPicture target_;
     std::vector<Worker> workers_;
+    std::vector<Separation> separations_;
     int latent_steps_ = 0;
     float latent_decay_ = kUsualDecay;
     ThreadPool pool_;

@@ -122,9 +122,9 @@ struct FitKernels {
     /// Rows of the means of a gradient over blocks of kOctaveBlock each way; blocks at the ends may be smaller.
     void (*block_means)(Plane gradient, Plane means, int begin, int end);
 
-    /// Rows of the gradient less these means, interpolated linearly between the middles of blocks. scratch: means.width
-    /// + 2 floats.
-    void (*subtract_means)(Plane means, Plane gradient, int begin, int end, float* scratch);
+    /// Rows of the gradient less shares of these means, interpolated linearly between the middles of blocks. scratch:
+    /// means.width + 2 floats.
+    void (*subtract_means)(Plane means, Plane shares, Plane gradient, int begin, int end, float* scratch);
 
     /// One step of Adam for a row of latents, which stay within the latent limit, with gradient * slopes.
     void (*adam)(const Adam&, const float* gradient, const float* slopes, float* latents, float* mean, float* square,

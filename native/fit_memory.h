@@ -71,12 +71,19 @@ struct Grid {
           slopes(height, width),
           gradient(height, width),
           mean(height, width),
-          square(height, width),
-          block_means((height + kOctaveBlock - 1) / kOctaveBlock, (width + kOctaveBlock - 1) / kOctaveBlock) {}
+          square(height, width) {}
 
     int height, width;
     OwnedPlane latents, values, slopes, gradient, mean, square;
-    OwnedPlane block_means;  // of the gradient
+};
+
+/// How far latents of a grid are kept to their octave, and the means that are taken from their gradient.
+struct Separation {
+    Separation(int height, int width)
+        : shares(height, width),
+          means((height + kOctaveBlock - 1) / kOctaveBlock, (width + kOctaveBlock - 1) / kOctaveBlock) {}
+
+    OwnedPlane shares, means;
 };
 
 /// Rows of a plane.

@@ -2,7 +2,7 @@
 //
 // Adam moves every latent by about the same amount. Along what varies slowly the fine grids, whose latents are many, then
 // outrun the coarse ones and fill smooth places with constant latents, whose borders are seen as edges. A gradient less
-// its own local mean has only what coarser grids cannot show.
+// its own local mean has only what coarser grids cannot show. Shares say how much of the mean goes, latent by latent.
 #pragma once
 #include "fit_kernels.h"
 #include "simd.h"
@@ -22,7 +22,7 @@ static void block_means(Plane gradient, Plane means, int begin, int end) {
     }
 }
 
-static void subtract_means(Plane means, Plane gradient, int begin, int end, float* scratch) {
+static void subtract_means(Plane means, Plane shares, Plane gradient, int begin, int end, float* scratch) {
     // How far the samples of a block are from its middle, in blocks; linear interpolation goes to the neighbour there.
     constexpr float kShares[kOctaveBlock] = {-0.375f, -0.125f, 0.125f, 0.375f};
     float* const line = scratch + 1;  // means at the height of a row, with replicated ends
@@ -35,12 +35,13 @@ static void subtract_means(Plane means, Plane gradient, int begin, int end, floa
         for (int j = 0; j < means.width; ++j) line[j] = at[j] + share * (beside[j] - at[j]);
         line[-1] = line[0], line[means.width] = line[means.width - 1];
         float* const row = gradient.data + y * gradient.stride;
+        const float* const share_row = shares.data + y * shares.stride;
         for (int j = 0; j < means.width; ++j) {
             const float before = line[j - 1] - line[j], after = line[j + 1] - line[j];
             const float values[kOctaveBlock] = {line[j] - kShares[0] * before, line[j] - kShares[1] * before,
                                                 line[j] + kShares[2] * after, line[j] + kShares[3] * after};
             const int left = j * kOctaveBlock, columns = min(kOctaveBlock, gradient.width - left);
-            for (int x = 0; x < columns; ++x) row[left + x] -= values[x];
+            for (int x = 0; x < columns; ++x) row[left + x] -= share_row[left + x] * values[x];
         }
     }
 }

@@ -86,6 +86,28 @@ public:
         fit_.origin() = checked_vector("origin", values);
     }
 
+    void separate_octaves(const std::vector<Latents>& shares) {
+        const Turn turn(*this);
+        const std::vector<Grid>& grids = fit_.grids();
+        require(shares.empty() || shares.size() == grids.size(),
+                "there must be shares for all " + std::to_string(grids.size()) + " grids or for none, not for " +
+                    std::to_string(shares.size()));
+        std::vector<Separation> separations;
+        for (std::size_t k = 0; k < shares.size(); ++k) {
+            const auto& [height, width] = std::pair(grids[k].height, grids[k].width);
+            require(shares[k].shape(0) == std::size_t(height) && shares[k].shape(1) == std::size_t(width),
+                    "shares of grid " + std::to_string(k) + " must be " + std::to_string(height) + "x" +
+                        std::to_string(width) + ", not " + shape_of(shares[k]));
+            require(std::all_of(shares[k].data(), shares[k].data() + shares[k].size(),
+                                [](float x) { return x >= 0 && x <= 1; }),
+                    "shares must be from 0 to 1");
+            const Separation& separation = separations.emplace_back(height, width);
+            for (int y = 0; y < height; ++y)
+                std::copy_n(shares[k].data() + std::size_t(y) * width, width, separation.shares.row(y));
+        }
+        fit_.separations() = std::move(separations);
+    }
+
     Array latents(int k) {
         const Grid& grid = checked_grid(k);
         return copy_of(grid, grid.latents);
@@ -108,8 +130,7 @@ public:
     }
 
     std::pair<double, double> step(double temperature, double noise, double lagrangian, double latent_rate,
-                                   double network_rate, uint32_t seed, const nb::object& distortion,
-                                   bool separate_octaves) {
+                                   double network_rate, uint32_t seed, const nb::object& distortion) {
         const Turn turn(*this);
         require_between("latent_rate", latent_rate, 0, 1);
         require_between("network_rate", network_rate, 0, 1);
@@ -118,7 +139,7 @@ public:
         const Pass pass = checked_pass(temperature, noise, lagrangian, seed, latent_rate > 0, network_rate > 0);
         const auto result = differentiate(pass, distortion);
         const nb::gil_scoped_release release;
-        fit_.descend(pass, static_cast<float>(latent_rate), static_cast<float>(network_rate), separate_octaves);
+        fit_.descend(pass, static_cast<float>(latent_rate), static_cast<float>(network_rate));
         return result;
     }
 
@@ -289,10 +310,11 @@ void bind_fitter(nb::module_& module) {
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("set_origin", &Fitter::set_origin, "values"_a)
+        .def("separate_octaves", &Fitter::separate_octaves, "shares"_a)
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
         .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a,
-             "seed"_a, "distortion"_a = nb::none(), "separate_octaves"_a = false)
+             "seed"_a, "distortion"_a = nb::none())
         .def("gradients", &Fitter::gradients, "temperature"_a, "noise"_a, "lagrangian"_a, "seed"_a,
              "distortion"_a = nb::none())
         .def("evaluate", &Fitter::evaluate)

@@ -67,6 +67,11 @@ def random_engine(
     return engine
 
 
+def random_shares(height: int, width: int, architecture: Architecture) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.random(shape, dtype=np.float32) for shape in architecture.grid_shapes(height, width)]
+
+
 def split(parameters: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
     shapes = architecture.arrays()
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
@@ -224,10 +229,13 @@ def test_gradients_are_finite_differences() -> None:
 def test_whole_steps_agree(architecture: Architecture, separate_octaves: bool, isa: str) -> None:
     engine = random_engine(45, 67, architecture, isa=isa)
     oracle = random_engine(45, 67, architecture, device="torch")
+    if separate_octaves:
+        for each in (engine, oracle):
+            each.separate_octaves(random_shares(45, 67, architecture))
     start = engine.parameters
     for seed in range(4):
-        value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed, None, separate_octaves)
-        expected_value, expected_bits = oracle.step(0.3, 1, 0.01, 1e-2, 1e-3, seed, None, separate_octaves)
+        value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
+        expected_value, expected_bits = oracle.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)
         assert float(value) == pytest.approx(float(expected_value), rel=1e-4)
         assert float(bits) == pytest.approx(float(expected_bits), rel=1e-4)
     for _ in range(2):
@@ -271,7 +279,8 @@ def local_means(grid: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (3, 9), (21, 30), (16, 8)], ids=str)
 def test_a_grid_without_its_local_means(size: tuple[int, int]) -> None:
     grid = np.random.default_rng(0).normal(size=size).astype(np.float32)
-    np.testing.assert_allclose(without_local_means(grid), grid - local_means(grid), atol=1e-6)
+    share = np.random.default_rng(1).random(size, dtype=np.float32)
+    np.testing.assert_allclose(without_local_means(grid, share), grid - share * local_means(grid), atol=1e-6)
 
 
 @pytest.mark.parametrize(("device", "isa"), ENGINES)
@@ -279,15 +288,29 @@ def test_separated_octaves_leave_what_varies_slowly_to_coarser_grids(device: str
     # Integers with a proxy that hardly rounds have slopes near 1, and what is left of the gradient is a latent's step.
     architecture, lagrangian, rate = Architecture(3, 8, 0, 8, 1), 1e4, 1e-3
     engine = random_engine(21, 30, architecture, device=device, isa=isa)
+    shares = random_shares(21, 30, architecture)
+    engine.separate_octaves(shares)
     before = [engine.latents(k) for k in range(3)]
     _, _, _, gradients = engine.gradients(100, 1, lagrangian, 0)
-    engine.step(100, 1, lagrangian, rate, 0, 0, separate_octaves=True)
+    engine.step(100, 1, lagrangian, rate, 0, 0)
     epsilon = 3 * lagrangian / (21 * 30)
     for k in range(3):
-        left = gradients[k] - local_means(gradients[k]) if k < 2 else gradients[k]
+        left = gradients[k] - shares[k] * local_means(gradients[k]) if k < 2 else gradients[k]
         step = (before[k] - engine.latents(k)) / rate
         np.testing.assert_allclose(step, left / (np.abs(left) + epsilon), rtol=0, atol=2e-3)
         assert np.abs(step).max() > 0.1
+
+
+@pytest.mark.parametrize(("device", "isa"), ENGINES)
+def test_octaves_can_be_joined_again(device: str, isa: str) -> None:
+    latents = []
+    for shares in ([], random_shares(21, 30, ARCHITECTURES[4])):
+        engine = random_engine(21, 30, ARCHITECTURES[4], device=device, isa=isa)
+        engine.separate_octaves(shares)
+        engine.separate_octaves([])
+        engine.step(0.3, 1, 0.01, 1e-2, 0, 0)
+        latents.append(engine.latents(0))
+    np.testing.assert_array_equal(*latents)
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch"])

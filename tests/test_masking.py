@@ -1,10 +1,11 @@
-"""The weights of contrast masking."""
+"""The weights of contrast masking, and the places that are too smooth to hide anything."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from aquatint.codecs.overfitted.octaves import smoothness
 from aquatint.perception.masking import EXPONENT, FLOOR, importance
 
 
@@ -21,6 +22,19 @@ def test_errors_count_less_within_texture() -> None:
     expected = ((0.794 * 0.1**2 + FLOOR**2) / FLOOR**2) ** -EXPONENT
     assert flat.mean() / texture.mean() == pytest.approx(expected, rel=0.05)
     np.testing.assert_allclose(np.log(weights).mean(), 0, atol=1e-4)
+
+
+def test_what_is_smooth_is_flat_or_nearly() -> None:
+    planes = np.full((3, 64, 192), 0.5, np.float32)
+    for column, deviation in ((64, 4 / 255), (128, 40 / 255)):  # as skin, and as gravel
+        noise = np.random.default_rng(0).normal(0, deviation, (64, 64)).astype(np.float32)
+        planes[:, :, column : column + 64] += noise
+    for share in smoothness(planes, [(64, 192), (8, 24)]):
+        unit = share.shape[0] // 8
+        flat, skin, gravel = np.split(share[2 * unit : -2 * unit], 3, axis=1)
+        assert (flat[:, : -2 * unit] == 1).all()
+        assert (skin[:, 2 * unit : -2 * unit] == 1).all()
+        assert (gravel[:, 2 * unit :] == 0).all()
 
 
 def test_pictures_of_any_size() -> None:

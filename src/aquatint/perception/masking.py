@@ -13,18 +13,28 @@ EXPONENT = -0.3
 FLOOR = 2 / 255  # contrasts below that count alike
 
 
-def importance(pixels: np.ndarray) -> np.ndarray:
-    """How much an error counts at every pixel: float32 (H, W), whose geometric mean is 1.
-
-    Detail is what a blur over five pixels takes from luma; its energy is averaged over some 16 pixels.
+def detail_energy(pixels: np.ndarray) -> np.ndarray:
+    """The mean square, over some 16 pixels, of what a blur over five pixels takes from luma.
 
     Args:
         pixels: float32 (H, W, 3) in [0, 1].
+
+    Returns:
+        A map of a quarter of the height and the width, rounded up.
     """
     luma = pixels @ COLOURS[0]
     energy = np.square(luma - blurred(blurred(luma)))
     for _ in range(2):
         energy = blurred(energy)[::2, ::2]
-    energy = np.maximum(resized(blurred(energy), (luma.shape[1], luma.shape[0])), 0)
+    return blurred(energy)
+
+
+def importance(pixels: np.ndarray) -> np.ndarray:
+    """How much an error counts at every pixel: float32 (H, W), whose geometric mean is 1.
+
+    Args:
+        pixels: float32 (H, W, 3) in [0, 1].
+    """
+    energy = np.maximum(resized(detail_energy(pixels), (pixels.shape[1], pixels.shape[0])), 0)
     weights = (energy + FLOOR**2) ** EXPONENT
     return (weights / np.exp(np.log(weights).mean())).astype(np.float32)

@@ -19,7 +19,7 @@ from aquatint.codecs.overfitted.engine import Distortion, Engine, create_engine
 from aquatint.codecs.overfitted.fit import TUNING_SHARE, WHOLE, WITHOUT_FINEST, Reporter, fit, tune
 from aquatint.codecs.overfitted.initialise import ORIGIN_LAGRANGIANS, join, origin_for, origin_parameters, split
 from aquatint.codecs.overfitted.objective import objective_called
-from aquatint.codecs.overfitted.octaves import without_local_means
+from aquatint.codecs.overfitted.octaves import smoothness, without_local_means
 from aquatint.codecs.overfitted.quantise import EXPONENTS, choose_step, coded_bits, restore_parameters, round_latents
 from aquatint.codecs.overfitted.rate_model import (
     LAGRANGIANS,
@@ -142,11 +142,13 @@ def encode(
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(options.effort, height, width, expected_bits)
     planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
-    distortion, skipped_bpp = None, presets.SKIPPED_BPP
+    distortion, skipped_bpp, separation = None, presets.SKIPPED_BPP, []
     if objective is not None:
         skipped_bpp = objective.skipped_bpp
         architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
         distortion = objective.distortion(planes, options.sigma_map, device=options.device, threads=options.threads)
+        # The squared error alone gains by patches.
+        separation = smoothness(planes, architecture.grid_shapes(height, width))
     # For all fits of a search: at the Lagrangian where it changes, bits jump.
     share = finest_share(energies, aim.lagrangian)
     expected = expected_bits / (height * width)
@@ -156,7 +158,9 @@ def encode(
     )
     steps = presets.steps(options.effort)
     reporter = Reporter(options.progress, 0, height * width)
-    job = Job(planes, energies, engine, architecture, skip_finest, steps, options.seed, reporter, distortion)
+    job = Job(
+        planes, energies, engine, architecture, skip_finest, steps, options.seed, reporter, distortion, separation
+    )
     trials = search(job, aim)
     best = min(trials, key=lambda trial: (trial.bits > aim.most, abs(trial.bits - (aim.bits or trial.bits))))
     if target.size is not None and best.bits > aim.most:
@@ -201,6 +205,7 @@ class Job:
     seed: int
     reporter: Reporter
     distortion: Distortion | None
+    separation: Sequence[np.ndarray]
 
     def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
         """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.
@@ -213,8 +218,8 @@ class Job:
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
         latents = first_latents(self.planes, architecture, lagrangian, self.skip_finest)
-        if self.distortion is not None:
-            latents = [*map(without_local_means, latents[:-1]), latents[-1]]
+        for k, share in enumerate(self.separation[:-1]):
+            latents[k] = without_local_means(latents[k], share)
         set_latents(engine, latents)
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(
@@ -226,6 +231,7 @@ class Job:
             self.reporter,
             self.distortion,
             WITHOUT_FINEST if self.skip_finest else WHOLE,
+            self.separation,
         )
         rounded = round_latents([engine.latents(k) for k in range(architecture.grids)])
         set_latents(engine, rounded)

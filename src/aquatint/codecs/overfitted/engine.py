@@ -15,7 +15,7 @@ the origin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
@@ -44,6 +44,18 @@ class Engine(Protocol):
         """Makes the networks' bits a part of the loss: parameters will be coded as differences from these."""
         ...
 
+    def separate_octaves(self, shares: Sequence[np.ndarray]) -> None:
+        """Has further steps move latents by what coarser grids cannot show alone (native/fit_octaves.h).
+
+        Args:
+            shares: of the local means that are taken from the gradient of what the proxy makes of each latent: float32
+                (h, w) from 0 to 1, a map a grid, of which the coarsest has no effect; or none, to end it.
+
+        Raises:
+            ValueError: a map is of the wrong shape or out of range.
+        """
+        ...
+
     def latents(self, k: int) -> np.ndarray:
         """A copy of the latents of grid k, float32, in quantiser bins."""
         ...
@@ -61,7 +73,6 @@ class Engine(Protocol):
         network_rate: float,
         seed: int,
         distortion: Distortion | None = None,
-        separate_octaves: bool = False,
     ) -> tuple[SupportsFloat, SupportsFloat]:
         """One optimisation step; returns the distortion and the bits of all latents before it.
 
@@ -72,8 +83,6 @@ class Engine(Protocol):
             latent_rate, network_rate: learning rates, 0 to 1; what has the rate 0 stays, and costs no time.
             seed: 32-bit seed of the noise.
             distortion: the mean squared error of all samples if None.
-            separate_octaves: latents move by what coarser grids cannot show alone: by the gradient of what the proxy
-                makes of them less its local means (native/fit_octaves.h).
 
         Raises:
             ValueError: an argument is out of range, or the distortion's gradient is of the wrong shape or not finite.

@@ -25,7 +25,7 @@ class Objective:
         pixel_weight: keeps faces and letters where they are.
         noise: grids of common randomness, out of which the decoder makes texture.
         skipped_bpp: rate up to which fits of smooth pictures skip the finest grid, see `presets.skips_finest`; more
-            than by the squared error alone, since the flat patches that it would draw are seen.
+            than by the squared error alone, since looks gain by it (docs/notes/overfitted-fit.md).
     """
 
     features: str

@@ -7,6 +7,8 @@ as filters over the grid, and over the coarser grid as one filter for each of th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -79,12 +81,12 @@ def double(x: Tensor, taps: Tensor, dim: int, size: int) -> Tensor:
     return torch.stack([even, odd], dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
 
-def without_local_means(gradient: Tensor) -> Tensor:
+def without_local_means(gradient: Tensor, share: Tensor) -> Tensor:
     """`octaves.without_local_means` in PyTorch."""
     height, width = gradient.shape
     means = F.avg_pool2d(gradient[None, None], BLOCK, ceil_mode=True)
     shown = F.interpolate(means, scale_factor=BLOCK, mode="bilinear", align_corners=False)
-    return gradient - shown[0, 0, :height, :width]
+    return gradient - share * shown[0, 0, :height, :width]
 
 
 class TorchEngine:
@@ -113,6 +115,7 @@ class TorchEngine:
             raise UsageError(f"device {device!r} is not usable: {error}") from None
         self._architecture = architecture
         self._first_grid = int(skip_finest)  # the finest one that is in use
+        self._shares: list[Tensor] = []
         self._shapes = architecture.grid_shapes(*pixels.shape[1:])
         self._sizes = [height * width for height, width in self._shapes]
         count = sum(math.prod(shape) for shape in architecture.arrays().values())
@@ -147,6 +150,13 @@ class TorchEngine:
             raise UsageError(f"{name} must be {len(self._parameters)} finite numbers, not {values.shape}")
         return torch.from_numpy(np.array(values, dtype=np.float32))
 
+    def separate_octaves(self, shares: Sequence[np.ndarray]) -> None:
+        if shares and [share.shape for share in shares] != self._shapes:
+            raise UsageError(f"shares must be of the shapes {self._shapes}, not {[share.shape for share in shares]}")
+        if not all(((share >= 0) & (share <= 1)).all() for share in shares):
+            raise UsageError("shares must be from 0 to 1")
+        self._shares = [torch.from_numpy(share).to(self._target.device) for share in shares]
+
     def latents(self, k: int) -> np.ndarray:
         return self._grids(self._latents)[k].detach().cpu().numpy().copy()
 
@@ -170,7 +180,6 @@ class TorchEngine:
         network_rate: float,
         seed: int,
         distortion: Distortion | None = None,
-        separate_octaves: bool = False,
     ) -> tuple[Tensor, Tensor]:
         _require("latent_rate", latent_rate, 0, 1)
         _require("network_rate", network_rate, 0, 1)
@@ -179,7 +188,7 @@ class TorchEngine:
         for variable, rate in ((self._latents, latent_rate), (self._parameters, network_rate)):
             variable.requires_grad_(rate > 0)
             variable.grad = None
-        value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion, separate_octaves)
+        value, bits = self._differentiate(temperature, noise, lagrangian, seed, distortion, self._shares)
         if latent_rate > 0:
             gradient_of_bit = lagrangian / self._target[0].numel()
             self._adam.param_groups[0].update(lr=latent_rate, eps=max(EPSILON * gradient_of_bit, 1e-30))
@@ -234,7 +243,7 @@ class TorchEngine:
         lagrangian: float,
         seed: int,
         distortion: Distortion | None,
-        separate_octaves: bool = False,
+        shares: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
         """The distortion and the bits; leaves the gradients of the loss with the latents and the parameters."""
         if temperature != 0:
@@ -242,10 +251,9 @@ class TorchEngine:
         _require("noise", noise, 0, 1)
         _require("lagrangian", lagrangian, 0, 1e6)
         grids = self._values(temperature, noise, seed)
-        if separate_octaves:
-            for grid in grids[:-1]:
-                if grid.requires_grad:
-                    grid.register_hook(without_local_means)
+        for grid, share in zip(grids[:-1], shares, strict=False):
+            if grid.requires_grad:
+                grid.register_hook(partial(without_local_means, share=share))
         bits = self._bits(grids).sum()
         picture = self._picture(grids)
         clamped = picture.detach().clamp(0, 1)
