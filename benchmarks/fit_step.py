@@ -23,6 +23,7 @@ from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
 from aquatint.codecs.overfitted.fit import Reporter
 from aquatint.codecs.overfitted.objective import TUNES
+from aquatint.codecs.overfitted.octaves import smoothness
 from aquatint.codecs.overfitted.presets import LADDER
 
 ARCHITECTURES = [
@@ -63,13 +64,14 @@ def compare_tunes(tunes: list[str], height: int, width: int, steps: int) -> None
         baseline = 0.0
         for tune in tunes:
             objective = TUNES[tune]
-            noise = objective.noise if objective else 0
-            engine = random_engine(height, width, replace(LADDER[name], noise=noise), threads=1)
+            architecture = replace(LADDER[name], noise=objective.noise if objective else 0)
+            engine = random_engine(height, width, architecture, threads=1)
             distortion = objective.distortion(planes, None, device="cpu", threads=1) if objective else None
+            separation = smoothness(planes, architecture.grid_shapes(height, width)) if objective else []
             reporter = Reporter(None, steps, height * width)
             tuning = round(fit.TUNING_SHARE * steps)
             start = time.process_time()
-            fit.fit(engine, steps - tuning, 1e-2, None, 0, reporter, distortion)
+            fit.fit(engine, steps - tuning, 1e-2, None, 0, reporter, distortion, separation=separation)
             fit.tune(engine, tuning, 1e-2, reporter, distortion)
             spent = 1e3 * (time.process_time() - start) / steps
             baseline = baseline or spent
