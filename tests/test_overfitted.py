@@ -9,7 +9,7 @@ import pytest
 
 import aquatint
 from aquatint import Target, container, native
-from aquatint.codecs.overfitted import presets
+from aquatint.codecs.overfitted import presets, stream
 from aquatint.codecs.overfitted.encoder import Trial, next_lagrangian
 from aquatint.codecs.overfitted.objective import TUNES
 from aquatint.container import Chunk
@@ -156,6 +156,25 @@ def test_more_texture_survives_at_equal_bits(gravel: np.ndarray) -> None:
         assert payload_of(encoded.data)[2] & 3 == noise_grids
     assert shares["wd"] > 0.6
     assert shares["wd"] > 1.2 * shares["psnr"]
+
+
+def test_smooth_places_have_no_patches() -> None:
+    # Shaded light beside noise, whose latents would spread if they could.
+    across, down = np.meshgrid(np.linspace(0, 1, 160), np.linspace(0, 1, 160))
+    light = 0.35 + 0.4 * np.exp(-((across - 0.4) ** 2 + (down - 0.5) ** 2) / 0.15)
+    light[:, 120:] = np.random.default_rng(1).normal(0.5, 0.15, (160, 40))
+    pixels = np.rint(255 * np.clip(light[..., None] * [1, 0.8, 0.7], 0, 1)).astype(np.uint8)
+
+    def smooth_part(tune: str) -> tuple[float, float]:
+        encoded = compress(pixels, tune=tune, lagrangian=3e-3)
+        grids = stream.read(payload_of(encoded.data), 160, 160).latents[:3]
+        used = np.mean([(grid[:, : 100 >> k] != 0).mean() for k, grid in enumerate(grids)])
+        error = np.asarray(aquatint.decode(encoded.data))[:, :100].astype(float) - pixels[:, :100]
+        return float(used), float(np.sqrt(np.mean(error**2)))
+
+    (used, error), (used_without, error_without) = smooth_part("wd"), smooth_part("psnr")
+    assert used == 0 < 0.1 < used_without
+    assert error < 0.6 * error_without
 
 
 def test_a_sigma_map_says_where_pixels_count(gravel: np.ndarray) -> None:
