@@ -20,7 +20,7 @@ FAMILY = {
     "hific": Architecture("hific", (4,), 12, 8, "mean-scale", (), 7.2, True, True, "mlp", blocks=2),
 }
 LARGEST_LAMBDA = 0.1
-_STEPS = dict.fromkeys(FAMILY, 60) | {"hific": 120}  # whose normalisation makes scales learn late
+_STEPS = dict.fromkeys(FAMILY, 60) | {"scale": 120, "hific": 120}  # whose scales learn late
 
 
 @cache

@@ -148,14 +148,15 @@ def test_more_texture_survives_at_equal_bits(gravel: np.ndarray) -> None:
     expected = local_deviations(gravel)
     shares = {}
     for tune, noise_grids in (("psnr", 0), ("wd", 2)):
-        encoded = compress(gravel, effort=3, tune=tune, bpp=0.25)
-        assert encoded.bpp == pytest.approx(0.25, rel=0.03)
+        # Beside 0.2 bits of white noise jump with the Lagrangian, and a search may miss its rate.
+        encoded = compress(gravel, effort=3, tune=tune, bpp=0.2)
+        assert encoded.bpp == pytest.approx(0.2, rel=0.03)
         decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
         shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
         assert decoded[:, :11].mean() < 2  # the smooth half stays smooth
         assert payload_of(encoded.data)[2] & 3 == noise_grids
-    assert shares["wd"] > 0.6
-    assert shares["wd"] > 1.2 * shares["psnr"]
+    assert shares["wd"] > 0.55
+    assert shares["wd"] > 1.3 * shares["psnr"]
 
 
 def test_smooth_places_have_no_patches() -> None:
