@@ -12,7 +12,7 @@ from aquatint.perception.masking import detail_energy
 
 BLOCK = 4  # latents each way, see native/fit_octaves.h
 # Detail of this contrast, and less, does not hide the borders of patches; from its root of two on they may form, since
-# among edges they are worth their bits. Skin has 2 to 6 / 255 (docs/notes/overfitted-fit.md).
+# among edges they are worth their bits (docs/notes/overfitted-fit.md).
 SMOOTH = 12 / 255
 
 
