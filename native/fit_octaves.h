@@ -24,11 +24,11 @@ static void block_means(Plane gradient, Plane means, int begin, int end) {
 
 static void subtract_means(Plane means, Plane shares, Plane gradient, int begin, int end, float* scratch) {
     // How far the samples of a block are from its middle, in blocks; linear interpolation goes to the neighbour there.
-    constexpr float kShares[kOctaveBlock] = {-0.375f, -0.125f, 0.125f, 0.375f};
+    constexpr float kOffsets[kOctaveBlock] = {-0.375f, -0.125f, 0.125f, 0.375f};
     float* const line = scratch + 1;  // means at the height of a row, with replicated ends
     for (int y = begin; y < end; ++y) {
         const int i = y / kOctaveBlock;
-        const float down = kShares[y % kOctaveBlock];
+        const float down = kOffsets[y % kOctaveBlock];
         const float* const at = means.data + i * means.stride;
         const float* const beside = means.data + clamp(i + (down < 0 ? -1 : 1), 0, means.height - 1) * means.stride;
         const float share = down < 0 ? -down : down;
@@ -38,8 +38,8 @@ static void subtract_means(Plane means, Plane shares, Plane gradient, int begin,
         const float* const share_row = shares.data + y * shares.stride;
         for (int j = 0; j < means.width; ++j) {
             const float before = line[j - 1] - line[j], after = line[j + 1] - line[j];
-            const float values[kOctaveBlock] = {line[j] - kShares[0] * before, line[j] - kShares[1] * before,
-                                                line[j] + kShares[2] * after, line[j] + kShares[3] * after};
+            const float values[kOctaveBlock] = {line[j] - kOffsets[0] * before, line[j] - kOffsets[1] * before,
+                                                line[j] + kOffsets[2] * after, line[j] + kOffsets[3] * after};
             const int left = j * kOctaveBlock, columns = min(kOctaveBlock, gradient.width - left);
             for (int x = 0; x < columns; ++x) row[left + x] -= share_row[left + x] * values[x];
         }

@@ -6,70 +6,18 @@ import threading
 
 import numpy as np
 import pytest
+from engines import ARCHITECTURES, DEFAULT_TAPS, ENGINES, ISAS, random_engine, random_parameters, random_shares
 
-from aquatint import native
 from aquatint.codecs.overfitted import schedule
 from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import Engine, create_engine
-from aquatint.codecs.overfitted.octaves import without_local_means
 from aquatint.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
 torch.set_num_threads(1)  # the pictures are small
 
-ISAS = native.instruction_sets()
-DEFAULT_TAPS = np.array([-3, -9, 67, 201]) / 256
-
-# Grids, context, parents, hidden, residuals, noise: every number of inputs, parents and residual layers at least once.
-ARCHITECTURES = [
-    Architecture(7, 16, 0, 16, 2),
-    Architecture(7, 8, 0, 8, 1),
-    Architecture(7, 24, 0, 40, 2),
-    Architecture(7, 12, 4, 12, 0),
-    Architecture(3, 22, 2, 4, 3),
-    Architecture(9, 13, 3, 20, 4),
-    Architecture(1, 7, 1, 64, 1),
-    Architecture(2, 4, 4, 8, 2),
-    Architecture(7, 14, 2, 24, 1, 3),
-    Architecture(1, 8, 0, 4, 0, 1),
-]
-ENGINES = [("torch", "auto"), *(("cpu", isa) for isa in ISAS)]
 SIZES = [(1, 1), (1, 2), (17, 3), (3, 130), (67, 45), (64, 96), (33, 257)]
-
-
-def random_parameters(architecture: Architecture, generator: np.random.Generator) -> np.ndarray:
-    arrays = {name: generator.normal(0, 0.25, shape) for name, shape in architecture.arrays().items()}
-    arrays["taps"] = DEFAULT_TAPS + 0.2 * arrays["taps"]
-    arrays["t2"] += 0.5
-    return np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
-
-
-def random_engine(
-    height: int,
-    width: int,
-    architecture: Architecture,
-    *,
-    device: str = "cpu",
-    threads: int = 3,
-    isa: str = "auto",
-    seed: int = 0,
-    skip_finest: bool = False,
-) -> Engine:
-    generator = np.random.default_rng(seed)
-    pixels = generator.random((3, height, width), dtype=np.float32)
-    engine = create_engine(pixels, architecture, skip_finest=skip_finest, device=device, threads=threads, isa=isa)
-    engine.parameters = random_parameters(architecture, generator)
-    for k, shape in enumerate(architecture.grid_shapes(height, width)):
-        latents = generator.normal(0, 2, shape).astype(np.float32)
-        if k >= skip_finest:
-            engine.set_latents(k, latents)
-    return engine
-
-
-def random_shares(height: int, width: int, architecture: Architecture) -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    return [generator.random(shape, dtype=np.float32) for shape in architecture.grid_shapes(height, width)]
 
 
 def split(parameters: np.ndarray, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -263,54 +211,6 @@ def test_first_steps_are_of_the_learning_rate_where_gradients_are_large(device: 
         np.testing.assert_allclose(engine.latents(1) - latents, expected, rtol=1e-3, atol=1e-5)
         assert np.ptp(expected) > 0.02
         engine.reset_optimiser(0.9, 0.8)
-
-
-def local_means(grid: np.ndarray) -> np.ndarray:
-    """Means over blocks of 4x4, interpolated between their middles, or taken from the outermost ones."""
-    blocks = [np.arange(size) // 4 for size in grid.shape]
-    means = np.array(
-        [[grid[np.ix_(blocks[0] == i, blocks[1] == j)].mean() for j in set(blocks[1])] for i in set(blocks[0])]
-    )
-    across = [np.interp(np.arange(grid.shape[1]), 4 * np.arange(means.shape[1]) + 1.5, row) for row in means]
-    rows, middles = np.arange(grid.shape[0]), 4 * np.arange(means.shape[0]) + 1.5
-    return np.transpose([np.interp(rows, middles, column) for column in np.transpose(across)])
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 9), (21, 30), (16, 8)], ids=str)
-def test_a_grid_without_its_local_means(size: tuple[int, int]) -> None:
-    grid = np.random.default_rng(0).normal(size=size).astype(np.float32)
-    share = np.random.default_rng(1).random(size, dtype=np.float32)
-    np.testing.assert_allclose(without_local_means(grid, share), grid - share * local_means(grid), atol=1e-6)
-
-
-@pytest.mark.parametrize(("device", "isa"), ENGINES)
-def test_separated_octaves_leave_what_varies_slowly_to_coarser_grids(device: str, isa: str) -> None:
-    # Integers with a proxy that hardly rounds have slopes near 1, and what is left of the gradient is a latent's step.
-    architecture, lagrangian, rate = Architecture(3, 8, 0, 8, 1), 1e4, 1e-3
-    engine = random_engine(21, 30, architecture, device=device, isa=isa)
-    shares = random_shares(21, 30, architecture)
-    engine.separate_octaves(shares)
-    before = [engine.latents(k) for k in range(3)]
-    _, _, _, gradients = engine.gradients(100, 1, lagrangian, 0)
-    engine.step(100, 1, lagrangian, rate, 0, 0)
-    epsilon = 3 * lagrangian / (21 * 30)
-    for k in range(3):
-        left = gradients[k] - shares[k] * local_means(gradients[k]) if k < 2 else gradients[k]
-        step = (before[k] - engine.latents(k)) / rate
-        np.testing.assert_allclose(step, left / (np.abs(left) + epsilon), rtol=0, atol=2e-3)
-        assert np.abs(step).max() > 0.1
-
-
-@pytest.mark.parametrize(("device", "isa"), ENGINES)
-def test_octaves_can_be_joined_again(device: str, isa: str) -> None:
-    latents = []
-    for shares in ([], random_shares(21, 30, ARCHITECTURES[4])):
-        engine = random_engine(21, 30, ARCHITECTURES[4], device=device, isa=isa)
-        engine.separate_octaves(shares)
-        engine.separate_octaves([])
-        engine.step(0.3, 1, 0.01, 1e-2, 0, 0)
-        latents.append(engine.latents(0))
-    np.testing.assert_array_equal(*latents)
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch"])
