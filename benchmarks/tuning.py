@@ -61,7 +61,7 @@ class Variant:
 WD, WD_VGG = TUNES["wd"], TUNES["wd-vgg"]
 assert WD is not None
 # The weight of LPIPS gives about the bits of `wd` at a Lagrangian.
-LPIPS = LpipsObjective("lpips", weight=0.004, pixel_weight=0.53, noise=2)
+LPIPS = LpipsObjective(weight=0.004, pixel_weight=0.53, noise=2)
 VARIANTS = {
     "psnr": Variant(None),
     "psnr+noise": Variant(replace(WD, weight=0.0, pixel_weight=1.0)),
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=256, help="side of the square in the middle that is taken")
     parser.add_argument("--lagrangians", type=float, nargs="+", default=[0.03, 0.01, 0.0035])
     parser.add_argument("--effort", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=[v for v in VARIANTS if v != "wd-vgg"])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

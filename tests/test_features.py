@@ -15,7 +15,7 @@ from aquatint.perception import steerable, weights
 
 torch = pytest.importorskip("torch")
 
-from aquatint.perception.features import NetworkFeatures, create_features, decimate, steerable_stack  # noqa: E402
+from aquatint.perception.features import NetworkFeatures, create_features, decimate, halved, steerable_stack  # noqa: E402
 from aquatint.perception.features_networks import SqueezeNet, Vgg  # noqa: E402
 
 torch.set_num_threads(1)
@@ -183,6 +183,15 @@ def test_vgg_stack_begins_with_the_image_and_has_three_scales(weights_dir: Path)
     maps = create_features("vgg19", folder=weights_dir)(torch.rand(1, 3, 32, 32))
     assert [m.stride for m in maps] == [1, 1, 2, 4, 2, 4, 8, 4, 8, 16]
     assert [m.values.shape[1] for m in maps] == [3, *(3 * [64, 128, 256])]
+
+
+def test_halved_stack_lacks_the_first_scale(weights_dir: Path) -> None:
+    image = torch.rand(1, 3, 33, 40)
+    whole = create_features("vgg19", folder=weights_dir)(image)
+    maps = halved(NetworkFeatures(Vgg("vgg19", folder=weights_dir), scales=2, with_image=True))(image)
+    assert [m.stride for m in maps] == [2, 2, 4, 8, 4, 8, 16]
+    for actual, expected in zip(maps[1:], whole[4:], strict=True):
+        torch.testing.assert_close(actual.values, expected.values, rtol=1e-4, atol=1e-4)
 
 
 def test_pooling_and_layers_are_chosen(weights_dir: Path) -> None:

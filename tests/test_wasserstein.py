@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from aquatint.codecs.overfitted.architecture import Architecture
 from aquatint.codecs.overfitted.engine import create_engine
 from aquatint.errors import UsageError
 from aquatint.perception import sigma as sigma_maps
-from aquatint.perception.objective import create_distortion
+from aquatint.perception.objective import VGG_EVERY, create_distortion
 
 torch = pytest.importorskip("torch")
 
-from aquatint.perception.features import FeatureMap, rgb, steerable_stack  # noqa: E402
+from aquatint.perception.features import FeatureMap, NetworkFeatures, Vgg, halved, rgb, steerable_stack  # noqa: E402
 from aquatint.perception.wasserstein import WassersteinDistortion  # noqa: E402
 
 torch.set_num_threads(1)
@@ -225,6 +226,31 @@ def test_native_repeats_itself() -> None:
     np.testing.assert_array_equal(gradient_again, gradient)
 
 
+def test_vgg_sees_half_the_size_in_every_sixteenth_call(weights_dir: Path) -> None:
+    reference, first = pair(40, 56)
+    second = reference + 0.05
+    sigma = varied(40, 56)
+    options = {"weight": 0.5, "pixel_weight": 2.0}
+    steady = create_distortion(reference, sigma, **options)
+    stack = halved(NetworkFeatures(Vgg("vgg19", folder=weights_dir), scales=2, with_image=True))
+    vgg = WassersteinDistortion(stack, torch.tensor(reference), sigma, overlap=1)
+
+    def expected(image: np.ndarray, seen: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = vgg(torch.tensor(seen))
+        own_value, own_gradient = steady(image)
+        return own_value + 0.1 * float(value), own_gradient + 0.1 * gradient.numpy()
+
+    for device in ("cpu", "torch"):
+        both = create_distortion(reference, sigma, vgg_weight=0.1, device=device, folder=weights_dir, **options)
+        for call in range(2 * VGG_EVERY):
+            image = first if call == 0 else second
+            value, gradient = both(image)
+            should, gradient_should = expected(image, first if call < VGG_EVERY else second)
+            assert value == pytest.approx(should, rel=1e-4)
+            assert np.abs(gradient - gradient_should).max() <= 1e-3 * np.abs(gradient_should).max()
+    assert expected(second, first)[0] != pytest.approx(expected(second, second)[0], rel=1e-2)
+
+
 def test_a_fit_descends(photo: np.ndarray) -> None:
     reference = np.ascontiguousarray(photo[:48, :64].transpose(2, 0, 1) / np.float32(255))
     engine = create_engine(reference, Architecture(7, 16, 0, 16, 2))
@@ -251,8 +277,8 @@ def test_wrong_arguments_are_named() -> None:
         create_distortion(reference * np.float32("nan"), sigma_maps.constant(8, 9))
     with pytest.raises(UsageError, match="threads"):
         create_distortion(reference, sigma_maps.constant(8, 9), threads=-1)
-    with pytest.raises(UsageError, match="not 'mobilenet'"):
-        create_distortion(reference, sigma_maps.constant(8, 9), features="mobilenet")
+    with pytest.raises(UsageError, match="vgg_weight must be from 0 to 1e6, not nan"):
+        create_distortion(reference, sigma_maps.constant(8, 9), vgg_weight=math.nan)
     with pytest.raises(ValueError, match="must be 3x8x9, not 3x8x8"):
         create_distortion(reference, sigma_maps.constant(8, 9))(np.ascontiguousarray(image[..., :8]))
     with pytest.raises(UsageError, match="overlap"):

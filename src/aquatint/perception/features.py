@@ -103,6 +103,11 @@ class NetworkFeatures:
         return maps
 
 
+def halved(features: Features) -> Features:
+    """The stack of an image of half the size: where details count too little to pay for them."""
+    return lambda image: [FeatureMap(values, 2 * stride) for values, stride in features(decimate(image))]
+
+
 def create_features(name: str, *, folder: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
     """The feature stack of a name.
 

@@ -13,32 +13,40 @@ from aquatint.perception.maps import resized
 from aquatint.perception.sigma import log2_sigma_of_map
 
 if TYPE_CHECKING:
+    import torch
+
     from aquatint.codecs.overfitted.engine import Distortion
+    from aquatint.perception.features import Features
+
+# Calls between two evaluations of VGG: its features change little from one step of a fit to the next, and those of the
+# steerable stack, which are looked at in every call, keep out what a gradient that is late lets in
+# (docs/notes/overfitted-fit.md).
+VGG_EVERY = 16
 
 
 def create_distortion(
     pixels: np.ndarray,
     sigma: np.ndarray,
     *,
-    features: str = "steerable",
     weight: float = 1.0,
     pixel_weight: float = 0.0,
+    vgg_weight: float = 0.0,
     importance: np.ndarray | None = None,
     device: str = "cpu",
     threads: int = 0,
     isa: str = "auto",
     folder: str | Path | None = None,
 ) -> Distortion:
-    """weight times Wasserstein distortion plus pixel_weight times the mean squared error, with the gradient.
+    """Wasserstein distortion, on the steerable stack and on VGG19, and the mean squared error, with the gradient.
 
-    Statistics are taken at one node for every width of a window: a fit needs no more.
+    Statistics are taken at one node for every width of a window: a fit needs no more. VGG19 sees half and a quarter of
+    the picture's size, in every sixteenth call; in between its share stays as it was.
 
     Args:
         pixels: the picture, float32 (3, H, W) in [0, 1].
         sigma: (H, W) from 0 to 32; see `aquatint.perception.sigma`.
-        features: "steerable", or a stack with weights; see `aquatint.perception.features.create_features`.
-        weight, pixel_weight: 0 to 1e6.
-        importance: (H, W), by which places count in the Wasserstein distortion, 0 to 1e6; None for alike.
+        weight, pixel_weight, vgg_weight: of the three, 0 to 1e6.
+        importance: (H, W), by which places count in the Wasserstein distortions, 0 to 1e6; None for alike.
         device: as for `create_engine`. On "cpu" the steerable stack is native and needs no PyTorch; otherwise pictures
             and gradients are tensors if the device is PyTorch's, arrays if it is "cpu".
         threads, isa: of the native distortion.
@@ -56,20 +64,63 @@ def create_distortion(
             f"pixels must be (3, H, W), sigma and importance (H, W), not {pixels.shape}, {sigma.shape} and "
             f"{importance.shape}"
         )
-    if device in ("auto", "cpu") and features == "steerable":
+    for name, value in (("weight", weight), ("pixel_weight", pixel_weight), ("vgg_weight", vgg_weight)):
+        if not 0 <= value <= 1e6:
+            raise UsageError(f"{name} must be from 0 to 1e6, not {value}")
+    on_cpu = device in ("auto", "cpu")
+    if on_cpu and vgg_weight == 0:
         return _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)
     try:
         import torch
 
-        from aquatint.perception.features import create_features
+        from aquatint.perception.features import NetworkFeatures, Vgg, halved, steerable_stack
         from aquatint.perception.precision import has_bfloat16
-        from aquatint.perception.wasserstein import WassersteinDistortion
     except ImportError as error:
-        raise DependencyError(f"features {features!r} need PyTorch: pip install 'aquatint[torch]'") from error
+        what = "VGG19 needs" if vgg_weight else f"the device {device!r} needs"
+        raise DependencyError(f"{what} PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
+    steady = (
+        _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)
+        if on_cpu
+        else _in_pytorch(steerable_stack, pixels, sigma, importance, weight, pixel_weight, place)
+    )
+    if vgg_weight == 0:
+        return steady
     # Activations are of the order of 1, and statistics are taken in float32.
     dtype = torch.bfloat16 if has_bfloat16(place) else torch.float32
-    stack = create_features(features, folder=folder, dtype=dtype)
+    stack = halved(NetworkFeatures(Vgg("vgg19", folder=folder), scales=2, with_image=True, dtype=dtype))
+    return _with_held(steady, _in_pytorch(stack, pixels, sigma, importance, vgg_weight, 0.0, place), VGG_EVERY)
+
+
+def _with_held(steady: Distortion, held: Distortion, every: int) -> Distortion:
+    """The sum of two distortions, the second of which is evaluated in one of so many calls and added in all."""
+    calls = 0
+    share: tuple[Any, Any] = (0.0, 0.0)
+
+    def distortion(image: Any) -> tuple[Any, Any]:
+        nonlocal calls, share
+        if calls % every == 0:
+            share = held(image)
+        calls += 1
+        value, gradient = steady(image)
+        return value + share[0], gradient + share[1]
+
+    return distortion
+
+
+def _in_pytorch(
+    stack: Features,
+    pixels: np.ndarray,
+    sigma: np.ndarray,
+    importance: np.ndarray,
+    weight: float,
+    pixel_weight: float,
+    place: torch.device,
+) -> Distortion:
+    import torch
+
+    from aquatint.perception.wasserstein import WassersteinDistortion
+
     target = torch.from_numpy(pixels).to(place)
     wasserstein = WassersteinDistortion(stack, target, sigma, importance=importance, overlap=1)
 

@@ -20,18 +20,18 @@ class Objective:
     """weight times Wasserstein distortion, by contrast masking, plus pixel_weight times the mean squared error.
 
     Attributes:
-        features: the stack, see `aquatint.perception.objective.create_distortion`.
         weight: such that a Lagrangian gives about the bits that it gives with the squared error alone.
         pixel_weight: keeps faces and letters where they are.
         noise: grids of common randomness, out of which the decoder makes texture.
+        vgg_weight: of Wasserstein distortion on VGG19 beside that on the steerable stack.
         skipped_bpp: rate up to which fits of smooth pictures skip the finest grid, see `presets.skips_finest`; more
             than by the squared error alone, since looks gain by it (docs/notes/overfitted-fit.md).
     """
 
-    features: str
     weight: float
     pixel_weight: float
     noise: int
+    vgg_weight: float = 0.0
     skipped_bpp: float = 0.25
 
     def distortion(
@@ -61,9 +61,9 @@ class Objective:
         return create_distortion(
             planes,
             widths,
-            features=self.features,
             weight=self.weight,
             pixel_weight=self.pixel_weight,
+            vgg_weight=self.vgg_weight,
             importance=importance(np.moveaxis(planes, 0, 2)),
             device=device,
             threads=threads,
@@ -75,8 +75,8 @@ SIGMA = 4.0  # pixels
 # None is the squared error alone.
 TUNES: dict[str, Objective | None] = {
     "psnr": None,
-    "wd": Objective("steerable", weight=1 / 60, pixel_weight=0.25, noise=2),
-    "wd-vgg": Objective("vgg19", weight=1 / 45000, pixel_weight=0.53, noise=2),
+    "wd": Objective(weight=1 / 60, pixel_weight=0.25, noise=2),
+    "wd-vgg": Objective(weight=1 / 60, pixel_weight=0.25, noise=2, vgg_weight=1 / 30000),
 }
 
 
