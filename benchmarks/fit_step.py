@@ -67,7 +67,7 @@ def compare_tunes(tunes: list[str], height: int, width: int, steps: int) -> None
             architecture = replace(LADDER[name], noise=objective.noise if objective else 0)
             engine = random_engine(height, width, architecture, threads=1)
             distortion = objective.distortion(planes, None, device="cpu", threads=1) if objective else None
-            separation = smoothness(planes, architecture.grid_shapes(height, width)) if objective else []
+            separation = smoothness(planes, (height, width)) if objective else None
             reporter = Reporter(None, steps, height * width)
             tuning = round(fit.TUNING_SHARE * steps)
             start = time.process_time()

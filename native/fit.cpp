@@ -387,7 +387,7 @@ void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     if (latent_rate > 0) {
         const Adam step = adam_step(latent_rate, latent_decay_, ++latent_steps_, pass.lagrangian / pixels());
         pool_.run([&](int worker) {
-            if (!separations_.empty()) separate(worker);
+            if (separation_) separate(worker);
             for (int k = first_grid_; k < shape_.grids; ++k) {
                 const Range rows = rows_of(worker, k);
                 const Grid& grid = grids_[k];
@@ -402,19 +402,15 @@ void Fit::descend(const Pass& pass, float latent_rate, float network_rate) {
     }
 }
 
-/// Takes from the gradients of all grids but the coarsest what coarser ones can show, for the share of one worker.
+/// Takes from the gradient of the finest grid in use what coarser ones can show, for the share of one worker.
 void Fit::separate(int worker) {
-    for (int k = first_grid_; k + 1 < shape_.grids; ++k) {
-        const Plane means = separations_[k].means;
-        const Range rows = share(means.height, worker, pool_.size());
-        kernels_.block_means(grids_[k].gradient, means, rows.begin, rows.end);
-    }
+    const Plane gradient = grids_[first_grid_].gradient, means = separation_->means;
+    const Range blocks = share(means.height, worker, pool_.size());
+    kernels_.block_means(gradient, means, blocks.begin, blocks.end);
     pool_.synchronise();
-    for (int k = first_grid_; k + 1 < shape_.grids; ++k) {
-        const Range rows = rows_of(worker, k);
-        kernels_.subtract_means(separations_[k].means, separations_[k].shares, grids_[k].gradient, rows.begin, rows.end,
-                                workers_[worker].scratch.data());
-    }
+    const Range rows = rows_of(worker, first_grid_);
+    kernels_.subtract_means(means, separation_->shares, gradient, rows.begin, rows.end,
+                            workers_[worker].scratch.data());
 }
 
 void Fit::reset_optimiser(float latent_decay, float network_decay) {

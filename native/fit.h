@@ -2,6 +2,7 @@
 // the work of a step is shared between threads. Free of Python.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "fit_kernels.h"
@@ -56,9 +57,9 @@ public:
     /// Moves latents and parameters against their gradients of `pass`; a rate of zero leaves them as they are.
     void descend(const Pass& pass, float latent_rate, float network_rate);
 
-    /// How far, from 0 to 1, latents of each grid but the coarsest move along what coarser grids cannot show alone (see
+    /// How far, from 0 to 1, latents of the finest grid in use move along what coarser grids cannot show alone (see
     /// fit_octaves.h); empty for not at all.
-    std::vector<Separation>& separations() { return separations_; }
+    std::optional<Separation>& separation() { return separation_; }
 
     /// Forgets all moments. Decays are those of the latents' squared gradients, and of all that the networks' optimiser
     /// remembers.
@@ -96,7 +97,7 @@ private:
     std::vector<OwnedPicture> picture_gradients_;
     OwnedPicture target_;
     std::vector<Worker> workers_;
-    std::vector<Separation> separations_;
+    std::optional<Separation> separation_;
     int latent_steps_ = 0;
     float latent_decay_ = kUsualDecay;
     ThreadPool pool_;

@@ -1,4 +1,4 @@
-// Octaves separated: what a grid can leave to the coarser ones, it leaves to them.
+// An octave separated: what a grid can leave to the coarser ones, it leaves to them.
 //
 // Adam moves every latent by about the same amount. Along what varies slowly the fine grids, whose latents are many, then
 // outrun the coarse ones and fill smooth places with constant latents, whose borders are seen as edges. A gradient less

@@ -1,6 +1,7 @@
 // The Python class Fitter: checks of its arguments around the fit.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -86,26 +88,19 @@ public:
         fit_.origin() = checked_vector("origin", values);
     }
 
-    void separate_octaves(const std::vector<Latents>& shares) {
+    void separate_finest(const std::optional<Latents>& shares) {
         const Turn turn(*this);
-        const std::vector<Grid>& grids = fit_.grids();
-        require(shares.empty() || shares.size() == grids.size(),
-                "there must be shares for all " + std::to_string(grids.size()) + " grids or for none, not for " +
-                    std::to_string(shares.size()));
-        std::vector<Separation> separations;
-        for (std::size_t k = 0; k < shares.size(); ++k) {
-            const auto& [height, width] = std::pair(grids[k].height, grids[k].width);
-            require(shares[k].shape(0) == std::size_t(height) && shares[k].shape(1) == std::size_t(width),
-                    "shares of grid " + std::to_string(k) + " must be " + std::to_string(height) + "x" +
-                        std::to_string(width) + ", not " + shape_of(shares[k]));
-            require(std::all_of(shares[k].data(), shares[k].data() + shares[k].size(),
-                                [](float x) { return x >= 0 && x <= 1; }),
-                    "shares must be from 0 to 1");
-            const Separation& separation = separations.emplace_back(height, width);
-            for (int y = 0; y < height; ++y)
-                std::copy_n(shares[k].data() + std::size_t(y) * width, width, separation.shares.row(y));
-        }
-        fit_.separations() = std::move(separations);
+        fit_.separation().reset();
+        if (!shares) return;
+        const Grid& grid = fit_.grids()[fit_.first_grid()];
+        require(shares->shape(0) == std::size_t(grid.height) && shares->shape(1) == std::size_t(grid.width),
+                "shares must be " + std::to_string(grid.height) + "x" + std::to_string(grid.width) + ", not " +
+                    shape_of(*shares));
+        require(std::all_of(shares->data(), shares->data() + shares->size(), [](float x) { return x >= 0 && x <= 1; }),
+                "shares must be from 0 to 1");
+        const Separation& separation = fit_.separation().emplace(grid.height, grid.width);
+        for (int y = 0; y < grid.height; ++y)
+            std::copy_n(shares->data() + std::size_t(y) * grid.width, grid.width, separation.shares.row(y));
     }
 
     Array latents(int k) {
@@ -310,7 +305,7 @@ void bind_fitter(nb::module_& module) {
         // The array is new: the policy says that it need not be tied to the fitter.
         .def_prop_rw("parameters", &Fitter::parameters, &Fitter::set_parameters, nb::for_getter(nb::rv_policy::move))
         .def("set_origin", &Fitter::set_origin, "values"_a)
-        .def("separate_octaves", &Fitter::separate_octaves, "shares"_a)
+        .def("separate_finest", &Fitter::separate_finest, "shares"_a.none())
         .def("latents", &Fitter::latents, "k"_a)
         .def("set_latents", &Fitter::set_latents, "k"_a, "values"_a)
         .def("step", &Fitter::step, "temperature"_a, "noise"_a, "lagrangian"_a, "latent_rate"_a, "network_rate"_a,

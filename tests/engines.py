@@ -55,6 +55,5 @@ def random_engine(
     return engine
 
 
-def random_shares(height: int, width: int, architecture: Architecture) -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    return [generator.random(shape, dtype=np.float32) for shape in architecture.grid_shapes(height, width)]
+def random_shares(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).random((height, width), dtype=np.float32)

@@ -172,14 +172,14 @@ def test_gradients_are_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("separate_octaves", [False, True])
+@pytest.mark.parametrize("separate_finest", [False, True])
 @pytest.mark.parametrize("architecture", ARCHITECTURES[:4], ids=str)
-def test_whole_steps_agree(architecture: Architecture, separate_octaves: bool, isa: str) -> None:
+def test_whole_steps_agree(architecture: Architecture, separate_finest: bool, isa: str) -> None:
     engine = random_engine(45, 67, architecture, isa=isa)
     oracle = random_engine(45, 67, architecture, device="torch")
-    if separate_octaves:
+    if separate_finest:
         for each in (engine, oracle):
-            each.separate_octaves(random_shares(45, 67, architecture))
+            each.separate_finest(random_shares(45, 67))
     start = engine.parameters
     for seed in range(4):
         value, bits = engine.step(0.3, 1, 0.01, 1e-2, 1e-3, seed)

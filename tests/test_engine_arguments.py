@@ -61,13 +61,11 @@ def test_unusable_settings() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch"])
-def test_unusable_shares_of_octaves(device: str) -> None:
-    engine = create_engine(np.zeros((3, 4, 6), np.float32), Architecture(grids=2), device=device)
-    shares = [np.ones((4, 6), np.float32), np.ones((2, 3), np.float32)]
-    with pytest.raises(ValueError, match=r"2 grids|shapes"):
-        engine.separate_octaves(shares[:1])
-    with pytest.raises(ValueError, match=r"2x3, not 3x2|shapes"):
-        engine.separate_octaves([shares[0], shares[1].T.copy()])
+def test_unusable_shares_of_the_finest_grid(device: str) -> None:
+    pixels = np.zeros((3, 4, 6), np.float32)
+    engine = create_engine(pixels, Architecture(grids=2), device=device, skip_finest=True)
+    with pytest.raises(ValueError, match="must be 2x3, not 4x6"):
+        engine.separate_finest(np.ones((4, 6), np.float32))
     for wrong in (-0.1, 1.5, np.nan):
         with pytest.raises(ValueError, match="from 0 to 1"):
-            engine.separate_octaves([shares[0], np.full((2, 3), wrong, np.float32)])
+            engine.separate_finest(np.full((2, 3), wrong, np.float32))

@@ -1,4 +1,4 @@
-"""Separated octaves: engines against the definition, and what first latents lose."""
+"""The finest octave separated: engines against the definition, and what first latents lose."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ def test_a_grid_without_its_local_means(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(without_local_means(grid, share), grid - share * local_means(grid), atol=1e-6)
 
 
+@pytest.mark.parametrize("finest", [0, 1])
 @pytest.mark.parametrize(("device", "isa"), ENGINES)
-def test_separated_octaves_leave_what_varies_slowly_to_coarser_grids(device: str, isa: str) -> None:
+def test_the_finest_grid_leaves_what_varies_slowly_to_coarser_ones(device: str, isa: str, finest: int) -> None:
     # Integers with a proxy that hardly rounds have slopes near 1, and what is left of the gradient is a latent's step.
     architecture, lagrangian, rate = Architecture(3, 8, 0, 8, 1), 1e4, 1e-3
-    engine = random_engine(21, 30, architecture, device=device, isa=isa)
-    shares = random_shares(21, 30, architecture)
-    engine.separate_octaves(shares)
+    engine = random_engine(21, 30, architecture, device=device, isa=isa, skip_finest=bool(finest))
+    shares = random_shares(*architecture.grid_shapes(21, 30)[finest])
+    engine.separate_finest(shares)
     before = [engine.latents(k) for k in range(3)]
     _, _, _, gradients = engine.gradients(100, 1, lagrangian, 0)
     engine.step(100, 1, lagrangian, rate, 0, 0)
     epsilon = 3 * lagrangian / (21 * 30)
-    for k in range(3):
-        left = gradients[k] - shares[k] * local_means(gradients[k]) if k < 2 else gradients[k]
+    for k in range(finest, 3):
+        left = gradients[k] - shares * local_means(gradients[k]) if k == finest else gradients[k]
         step = (before[k] - engine.latents(k)) / rate
         np.testing.assert_allclose(step, left / (np.abs(left) + epsilon), rtol=0, atol=2e-3)
         assert np.abs(step).max() > 0.1
 
 
 @pytest.mark.parametrize(("device", "isa"), ENGINES)
-def test_octaves_can_be_joined_again(device: str, isa: str) -> None:
+def test_the_finest_octave_can_be_joined_again(device: str, isa: str) -> None:
     latents = []
-    for shares in ([], random_shares(21, 30, ARCHITECTURES[4])):
+    for shares in (None, random_shares(21, 30)):
         engine = random_engine(21, 30, ARCHITECTURES[4], device=device, isa=isa)
-        engine.separate_octaves(shares)
-        engine.separate_octaves([])
+        engine.separate_finest(shares)
+        engine.separate_finest(None)
         engine.step(0.3, 1, 0.01, 1e-2, 0, 0)
         latents.append(engine.latents(0))
     np.testing.assert_array_equal(*latents)

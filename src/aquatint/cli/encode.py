@@ -36,7 +36,7 @@ def encode(
     ] = None,
     tune: Annotated[
         Literal["psnr", "wd", "wd-vgg"] | None,
-        typer.Option(help="What to optimise: squared error, or Wasserstein distortion, on plain or on VGG's features."),
+        typer.Option(help="What to optimise: squared error, or Wasserstein distortion, without or with VGG."),
     ] = None,
     sigma_map: Annotated[
         str | None,

@@ -20,8 +20,8 @@ class Options:
 
     Attributes:
         model: for codecs with trained models, a model's name, path or id on the Hugging Face hub; None for the default.
-        tune: what the `overfitted` codec optimises: "psnr"; "wd", Wasserstein distortion; or "wd-vgg", the same on
-            features of VGG, for which PyTorch and weights are needed. None for its default.
+        tune: what the `overfitted` codec optimises: "psnr"; "wd", Wasserstein distortion; or "wd-vgg", the same with
+            features of VGG beside it, for which PyTorch and weights are needed. None for its default.
         sigma_map: where Wasserstein distortion may replace texture: (H, W) from 0, pixel by pixel, to 1, within windows
             of 32 pixels; "saliency", small windows where the eye looks; or "self-similar", large ones where the
             picture's statistics stay the same around a pixel. None for windows of 4 pixels everywhere.

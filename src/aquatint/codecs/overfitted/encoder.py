@@ -142,17 +142,19 @@ def encode(
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(options.effort, height, width, expected_bits)
     planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
-    distortion, skipped_bpp, separation = None, presets.SKIPPED_BPP, []
+    distortion, skipped_bpp = None, presets.SKIPPED_BPP
     if objective is not None:
         skipped_bpp = objective.skipped_bpp
         architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
         distortion = objective.distortion(planes, options.sigma_map, device=options.device, threads=options.threads)
-        # The squared error alone gains by patches.
-        separation = smoothness(planes, architecture.grid_shapes(height, width))
     # For all fits of a search: at the Lagrangian where it changes, bits jump.
     share = finest_share(energies, aim.lagrangian)
     expected = expected_bits / (height * width)
     skip_finest = presets.skips_finest(architecture, aim.lagrangian, expected, share, skipped_bpp)
+    finest = int(skip_finest)
+    separation = None
+    if objective is not None and finest + 1 < architecture.grids:  # the squared error alone gains by patches
+        separation = smoothness(planes, architecture.grid_shapes(height, width)[finest])
     engine = create_engine(
         planes, architecture, skip_finest=skip_finest, device=options.device, threads=options.threads
     )
@@ -205,7 +207,7 @@ class Job:
     seed: int
     reporter: Reporter
     distortion: Distortion | None
-    separation: Sequence[np.ndarray]
+    separation: np.ndarray | None
 
     def run(self, lagrangian: float, wanted_bits: float | None) -> Trial:
         """Fits from the beginning: latents and networks, then the networks on rounded latents, which are quantised.
@@ -218,8 +220,9 @@ class Job:
         engine.parameters = origin_parameters(architecture, origin)
         engine.set_origin(engine.parameters)
         latents = first_latents(self.planes, architecture, lagrangian, self.skip_finest)
-        for k, share in enumerate(self.separation[:-1]):
-            latents[k] = without_local_means(latents[k], share)
+        if self.separation is not None:
+            finest = int(self.skip_finest)
+            latents[finest] = without_local_means(latents[finest], self.separation)
         set_latents(engine, latents)
         tuning = max(1, round(TUNING_SHARE * self.steps))
         lagrangian = fit(

@@ -15,7 +15,7 @@ the origin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
@@ -44,15 +44,15 @@ class Engine(Protocol):
         """Makes the networks' bits a part of the loss: parameters will be coded as differences from these."""
         ...
 
-    def separate_octaves(self, shares: Sequence[np.ndarray]) -> None:
-        """Has further steps move latents by what coarser grids cannot show alone (native/fit_octaves.h).
+    def separate_finest(self, shares: np.ndarray | None) -> None:
+        """Has further steps move the finest grid in use by what coarser ones cannot show (native/fit_octaves.h).
 
         Args:
             shares: of the local means that are taken from the gradient of what the proxy makes of each latent: float32
-                (h, w) from 0 to 1, a map a grid, of which the coarsest has no effect; or none, to end it.
+                of that grid's shape, from 0 to 1; or None, to end it.
 
         Raises:
-            ValueError: a map is of the wrong shape or out of range.
+            ValueError: the map is of the wrong shape or out of range.
         """
         ...
 

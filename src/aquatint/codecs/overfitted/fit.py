@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -25,7 +25,7 @@ CONTROL_SHARE = 0.4  # of the way, each time
 CONTROL_EVERY = 0.02  # of the fit
 CONTROL_UNTIL = 0.93
 WARM_UP = 0.3  # of the fit: the mean squared error first, which is faster and finds the large shapes as well
-# Of the fit, in which octaves are separated where they shall be. Once the proxy has hardened no patches form any more.
+# Of the fit, in which the finest octave is separated. Once the proxy has hardened no patches form any more.
 SEPARATED = 0.5
 REPORT_EVERY = 10  # steps between two calls of the progress callback
 
@@ -112,7 +112,7 @@ def fit(
     reporter: Reporter,
     distortion: Distortion | None = None,
     on_the_way: BitsOnTheWay = WHOLE,
-    separation: Sequence[np.ndarray] = (),
+    separation: np.ndarray | None = None,
 ) -> float:
     """Moves latents and networks together for a number of steps, with moments that begin anew.
 
@@ -125,13 +125,13 @@ def fit(
         reporter: is told about every step.
         distortion: takes the place of the mean squared error after the first WARM_UP of the fit.
         on_the_way: what is known of the bits on the way to the end.
-        separation: for `Engine.separate_octaves` during the first SEPARATED of the fit.
+        separation: for `Engine.separate_finest` during the first SEPARATED of the fit.
 
     Returns:
         The Lagrangian at the end.
     """
     engine.reset_optimiser(*schedule.decays(steps))
-    engine.separate_octaves(separation)
+    engine.separate_finest(separation)
     control_every = max(1, round(CONTROL_EVERY * steps))
     felt = math.log(lagrangian)
     for i in range(steps):
@@ -146,7 +146,7 @@ def fit(
         setting = schedule.fitting(i, steps)
         now = distortion if progress >= WARM_UP else None
         if i == math.ceil(SEPARATED * steps):
-            engine.separate_octaves([])
+            engine.separate_finest(None)
         value, bits = engine.step(
             setting.temperature, setting.noise, lagrangian, setting.latent_rate, setting.network_rate, seed + i, now
         )

@@ -1,8 +1,6 @@
-"""Octaves that are separated: what of a grid coarser grids can show, and where they shall."""
+"""The finest octave separated: what of its grid coarser grids can show, and where they shall."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -16,21 +14,21 @@ BLOCK = 4  # latents each way, see native/fit_octaves.h
 SMOOTH = 12 / 255
 
 
-def smoothness(planes: np.ndarray, shapes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Where a picture is too smooth for patches: for every grid a map of its shape, float32 from 0 to 1.
+def smoothness(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where a picture is too smooth for patches: a map of a grid's shape, float32 from 0 to 1.
 
     Args:
         planes: the picture, float32 (3, H, W) in [0, 1].
-        shapes: of the grids.
+        shape: of the grid.
     """
     energy = detail_energy(np.moveaxis(planes, 0, 2))
-    return [np.clip(2 - resized(energy, (width, height)) / SMOOTH**2, 0, 1) for height, width in shapes]
+    return np.clip(2 - resized(energy, (shape[1], shape[0])) / SMOOTH**2, 0, 1)
 
 
 def without_local_means(grid: np.ndarray, share: np.ndarray) -> np.ndarray:
     """A grid less a share of its means over blocks, interpolated linearly between their middles.
 
-    A fit with separated octaves moves latents by their gradients less these means, and begins with latents less theirs.
+    A fit moves latents of a separated octave by their gradient less these means, and begins with latents less theirs.
 
     Args:
         grid: float32 (h, w).

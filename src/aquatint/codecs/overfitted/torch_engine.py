@@ -7,7 +7,6 @@ as filters over the grid, and over the coarser grid as one filter for each of th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -115,7 +114,7 @@ class TorchEngine:
             raise UsageError(f"device {device!r} is not usable: {error}") from None
         self._architecture = architecture
         self._first_grid = int(skip_finest)  # the finest one that is in use
-        self._shares: list[Tensor] = []
+        self._shares: Tensor | None = None  # of local means, for the finest grid in use
         self._shapes = architecture.grid_shapes(*pixels.shape[1:])
         self._sizes = [height * width for height, width in self._shapes]
         count = sum(math.prod(shape) for shape in architecture.arrays().values())
@@ -150,12 +149,16 @@ class TorchEngine:
             raise UsageError(f"{name} must be {len(self._parameters)} finite numbers, not {values.shape}")
         return torch.from_numpy(np.array(values, dtype=np.float32))
 
-    def separate_octaves(self, shares: Sequence[np.ndarray]) -> None:
-        if shares and [share.shape for share in shares] != self._shapes:
-            raise UsageError(f"shares must be of the shapes {self._shapes}, not {[share.shape for share in shares]}")
-        if not all(((share >= 0) & (share <= 1)).all() for share in shares):
+    def separate_finest(self, shares: np.ndarray | None) -> None:
+        if shares is None:
+            self._shares = None
+            return
+        shape = self._shapes[self._first_grid]
+        if shares.shape != shape:
+            raise UsageError(f"shares must be {shape[0]}x{shape[1]}, not {'x'.join(map(str, shares.shape))}")
+        if not ((shares >= 0) & (shares <= 1)).all():
             raise UsageError("shares must be from 0 to 1")
-        self._shares = [torch.from_numpy(share).to(self._target.device) for share in shares]
+        self._shares = torch.from_numpy(shares).to(self._target.device)
 
     def latents(self, k: int) -> np.ndarray:
         return self._grids(self._latents)[k].detach().cpu().numpy().copy()
@@ -243,7 +246,7 @@ class TorchEngine:
         lagrangian: float,
         seed: int,
         distortion: Distortion | None,
-        shares: Sequence[Tensor] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The distortion and the bits; leaves the gradients of the loss with the latents and the parameters."""
         if temperature != 0:
@@ -251,9 +254,9 @@ class TorchEngine:
         _require("noise", noise, 0, 1)
         _require("lagrangian", lagrangian, 0, 1e6)
         grids = self._values(temperature, noise, seed)
-        for grid, share in zip(grids[:-1], shares, strict=False):
-            if grid.requires_grad:
-                grid.register_hook(partial(without_local_means, share=share))
+        finest = grids[self._first_grid]
+        if shares is not None and finest.requires_grad:
+            finest.register_hook(partial(without_local_means, share=shares))
         bits = self._bits(grids).sum()
         picture = self._picture(grids)
         clamped = picture.detach().clamp(0, 1)
