@@ -44,6 +44,7 @@ CONTROL_START = 1.5  # of the Lagrangian that is guessed: bits are easier to giv
 # Steps: the fewer a fit has, the more bits it takes at a Lagrangian, and the larger one it needs; less so without the
 # finest grid.
 SHORTNESS, SKIPPING_SHORTNESS = 500.0, 25.0
+CLOSEST = 1.005  # ratio of two Lagrangians, up to which their fits should have the same bits
 LATENT_SHARE = 0.1  # of the bits: what the latents get at the least, whatever the networks take
 
 
@@ -286,11 +287,15 @@ def next_lagrangian(trials: Sequence[Trial], bits: float, expected_slope: float)
     """Where a fit should have a number of bits: between the two fits that enclose it, by logarithms.
 
     If none do, a slope d log(bits) / d log(lagrangian) leads on from the last one: the one that is expected, or shown.
+    Where bits are a matter of chance the two can be next to each other: then the earlier one counts no more.
     """
     above = [trial for trial in trials if trial.bits > bits]
     below = [trial for trial in trials if trial.bits <= bits]
     if above and below:
         low, high = max(above, key=lambda trial: trial.lagrangian), min(below, key=lambda trial: trial.lagrangian)
+        if 1 / CLOSEST < high.lagrangian / low.lagrangian < CLOSEST:
+            earlier = next(trial for trial in trials if trial in (low, high))
+            return next_lagrangian([trial for trial in trials if trial is not earlier], bits, expected_slope)
         share = math.log(low.bits / bits) / math.log(low.bits / high.bits)
         # A step to within a tenth of either end could repeat that fit.
         share = min(max(share, 0.1), 0.9)
