@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -226,28 +227,34 @@ def test_native_repeats_itself() -> None:
     np.testing.assert_array_equal(gradient_again, gradient)
 
 
-def test_vgg_sees_half_the_size_in_every_sixteenth_call(weights_dir: Path) -> None:
-    reference, first = pair(40, 56)
+@pytest.mark.parametrize("ends", [(56,), (512, 800)], ids=["whole", "tiles"])
+def test_vgg_sees_half_the_size_in_every_sixteenth_call(ends: tuple[int, ...], weights_dir: Path) -> None:
+    reference, first = pair(16, ends[-1])
     second = reference + 0.05
-    sigma = varied(40, 56)
+    sigma = varied(16, ends[-1])
     options = {"weight": 0.5, "pixel_weight": 2.0}
     steady = create_distortion(reference, sigma, **options)
     stack = halved(NetworkFeatures(Vgg("vgg19", folder=weights_dir), scales=2, with_image=True))
-    vgg = WassersteinDistortion(stack, torch.tensor(reference), sigma, overlap=1)
 
     def expected(image: np.ndarray, seen: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = vgg(torch.tensor(seen))
-        own_value, own_gradient = steady(image)
-        return own_value + 0.1 * float(value), own_gradient + 0.1 * gradient.numpy()
+        total, whole = steady(image)
+        for begin, end in pairwise((0, *ends)):
+            part, share = slice(begin, end), 0.1 * (end - begin) / ends[-1]
+            vgg = WassersteinDistortion(stack, torch.tensor(reference[..., part]), sigma[:, part], overlap=1)
+            value, gradient = vgg(torch.tensor(seen[..., part]))
+            total += share * float(value)
+            whole[..., part] += share * gradient.numpy()
+        return total, whole
 
     for device in ("cpu", "torch"):
         both = create_distortion(reference, sigma, vgg_weight=0.1, device=device, folder=weights_dir, **options)
-        for call in range(2 * VGG_EVERY):
-            image = first if call == 0 else second
-            value, gradient = both(image)
-            should, gradient_should = expected(image, first if call < VGG_EVERY else second)
-            assert value == pytest.approx(should, rel=1e-4)
-            assert np.abs(gradient - gradient_should).max() <= 1e-3 * np.abs(gradient_should).max()
+        for call in range(VGG_EVERY + 1):
+            value, gradient = both(first if call == 0 else second)
+            if call in (0, 1, VGG_EVERY - 1, VGG_EVERY):
+                image, seen = first if call == 0 else second, first if call < VGG_EVERY else second
+                should, gradient_should = expected(image, seen)
+                assert value == pytest.approx(should, rel=1e-4)
+                assert np.abs(gradient - gradient_should).max() <= 1e-3 * np.abs(gradient_should).max()
     assert expected(second, first)[0] != pytest.approx(expected(second, second)[0], rel=1e-2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from aquatint.errors import DependencyError, UsageError
 from aquatint.perception import steerable
 from aquatint.perception.maps import resized
 from aquatint.perception.sigma import log2_sigma_of_map
+from aquatint.perception.tiles import tiles
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +42,7 @@ def create_distortion(
     """Wasserstein distortion, on the steerable stack and on VGG19, and the mean squared error, with the gradient.
 
     Statistics are taken at one node for every width of a window: a fit needs no more. VGG19 sees half and a quarter of
-    the picture's size, in every sixteenth call; in between its share stays as it was.
+    the picture's size, in every sixteenth call and in tiles; in between its share stays as it was.
 
     Args:
         pixels: the picture, float32 (3, H, W) in [0, 1].
@@ -79,17 +81,19 @@ def create_distortion(
         what = "VGG19 needs" if vgg_weight else f"the device {device!r} needs"
         raise DependencyError(f"{what} PyTorch: pip install 'aquatint[torch]'") from error
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
+    whole = [(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]))]
     steady = (
         _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)
         if on_cpu
-        else _in_pytorch(steerable_stack, pixels, sigma, importance, weight, pixel_weight, place)
+        else _in_pytorch(steerable_stack, whole, pixels, sigma, importance, weight, pixel_weight, place)
     )
     if vgg_weight == 0:
         return steady
     # Activations are of the order of 1, and statistics are taken in float32.
     dtype = torch.bfloat16 if has_bfloat16(place) else torch.float32
     stack = halved(NetworkFeatures(Vgg("vgg19", folder=folder), scales=2, with_image=True, dtype=dtype))
-    return _with_held(steady, _in_pytorch(stack, pixels, sigma, importance, vgg_weight, 0.0, place), VGG_EVERY)
+    parts = [tile.place for tile in tiles(*pixels.shape[1:])]  # its maps of a large picture would fill the memory
+    return _with_held(steady, _in_pytorch(stack, parts, pixels, sigma, importance, vgg_weight, 0.0, place), VGG_EVERY)
 
 
 def _with_held(steady: Distortion, held: Distortion, every: int) -> Distortion:
@@ -110,6 +114,7 @@ def _with_held(steady: Distortion, held: Distortion, every: int) -> Distortion:
 
 def _in_pytorch(
     stack: Features,
+    parts: Sequence[tuple[slice, slice]],
     pixels: np.ndarray,
     sigma: np.ndarray,
     importance: np.ndarray,
@@ -122,14 +127,21 @@ def _in_pytorch(
     from aquatint.perception.wasserstein import WassersteinDistortion
 
     target = torch.from_numpy(pixels).to(place)
-    wasserstein = WassersteinDistortion(stack, target, sigma, importance=importance, overlap=1)
+    distortions = [
+        WassersteinDistortion(stack, target[:, *part], sigma[part], importance=importance[part], overlap=1)
+        for part in parts
+    ]
+    shares = [weight * sigma[part].size / sigma.size for part in parts]
 
     def distortion(image: Any) -> tuple[Any, Any]:
         tensor = torch.as_tensor(image, device=place)
-        value, gradient = wasserstein(tensor)
         difference = tensor - target
-        value = weight * value + pixel_weight * difference.square().mean()
-        gradient = weight * gradient + 2 * pixel_weight / difference.numel() * difference
+        value = pixel_weight * difference.square().mean()
+        gradient = 2 * pixel_weight / difference.numel() * difference
+        for part, share, wasserstein in zip(parts, shares, distortions, strict=True):
+            own_value, own_gradient = wasserstein(tensor[:, *part])
+            value = value + share * own_value
+            gradient[:, *part] += share * own_gradient
         return (float(value), gradient.numpy()) if isinstance(image, np.ndarray) else (value, gradient)
 
     return distortion

@@ -29,6 +29,15 @@ class Tile:
     bottom: int | None
     right: int | None
 
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of the tile in the picture."""
+        (top, bottom), (left, right) = (
+            (crop.start + begin, crop.stop if end is None else crop.start + end)
+            for crop, begin, end in ((self.rows, self.top, self.bottom), (self.columns, self.left, self.right))
+        )
+        return slice(top, bottom), slice(left, right)
+
     def inside(self, stride: int) -> tuple[slice, slice]:
         """Rows and columns of the tile in a feature map of the crop, whose samples lie stride pixels apart."""
         if stride < 1 or LARGEST_STRIDE % stride:

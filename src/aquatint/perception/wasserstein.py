@@ -70,7 +70,6 @@ class _Reference:
     def __init__(self, values: Tensor, log2_sigma: Tensor, importance: Tensor, overlap: int) -> None:
         # Statistics are of values less the channel's mean, which changes no distance and saves their precision.
         self.centre = values.mean((2, 3), keepdim=True)
-        self.values = values - self.centre
         self.overlap = overlap
         grids = {level - (overlap == 2): level for level in range(1, MAX_LEVEL + 1)}
         maps = torch.cat([log2_sigma, importance], 1)
@@ -80,7 +79,9 @@ class _Reference:
             sigma, counts = means.split(1, 1)
             weights[level] = counts * F.relu(1 - (sigma - level).abs())
         self.weights = {level: weight for level, weight in weights.items() if (weight > 0).any()}
-        self.statistics = _statistics(self.values, self.weights, overlap)
+        self.statistics = _statistics(values - self.centre, self.weights, overlap)
+        # Kept only where they are compared one by one: maps are large.
+        self.values = values - self.centre if 0 in self.weights else None
 
     def distance(self, values: Tensor) -> Tensor:
         """The distortion (N,) of a map's values (N, C, h, w)."""
@@ -88,7 +89,7 @@ class _Reference:
         statistics = _statistics(values, self.weights, self.overlap)
         total = values.new_zeros(len(values))
         for level, weight in self.weights.items():
-            if level == 0:
+            if self.values is not None and level == 0:
                 squares = (values - self.values).square()
             else:
                 (mean, deviation), (other_mean, other_deviation) = statistics[level], self.statistics[level]
