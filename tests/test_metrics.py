@@ -292,6 +292,7 @@ def test_tiles_cover_a_side_once(length: int) -> None:
             crop = np.arange(length)[tile.rows]
             assert crop[0] % 16 == 0
             covered += list(crop[::stride][tile.inside(stride)[0]])
+            assert list(np.arange(length)[tile.place[0]][::stride]) == list(crop[::stride][tile.inside(stride)[0]])
         assert covered == list(range(0, length, stride))
 
 
