@@ -29,7 +29,9 @@ def test_what_is_smooth_is_flat_or_nearly() -> None:
     for column, deviation in ((64, 4 / 255), (128, 40 / 255)):  # as skin, and as gravel
         noise = np.random.default_rng(0).normal(0, deviation, (64, 64)).astype(np.float32)
         planes[:, :, column : column + 64] += noise
-    for share in smoothness(planes, [(64, 192), (8, 24)]):
+    for shape in ((64, 192), (8, 24)):
+        share = smoothness(planes, shape)
+        assert share.shape == shape
         unit = share.shape[0] // 8
         flat, skin, gravel = np.split(share[2 * unit : -2 * unit], 3, axis=1)
         assert (flat[:, : -2 * unit] == 1).all()
