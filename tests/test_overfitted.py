@@ -146,18 +146,22 @@ def gravel() -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
 
 
-def test_more_texture_survives_for_every_bit(gravel: np.ndarray) -> None:
+def test_more_texture_survives_at_equal_bits(gravel: np.ndarray) -> None:
     expected = local_deviations(gravel)
-    shares, rates = {}, {}
-    for tune, lagrangian, noise_grids in (("psnr", 9e-3, 0), ("wd", 1.1e-2, 2)):
-        encoded = compress(gravel, effort=3, tune=tune, lagrangian=lagrangian)
+    shares = {}
+    for tune, noise_grids in (("psnr", 0), ("wd", 2)):
+        for seed in range(4):  # near white noise bits are a matter of chance, and a search may miss its rate
+            options = aquatint.Options(effort=3, tune=tune, seed=seed)
+            encoded = aquatint.compress(aquatint.from_array(gravel), Target(bpp=0.2), options)
+            if encoded.bpp == pytest.approx(0.2, rel=0.03):
+                break
+        assert encoded.bpp == pytest.approx(0.2, rel=0.03)
         decoded = local_deviations(np.asarray(aquatint.decode(encoded.data)))
-        shares[tune], rates[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean(), encoded.bpp
-        assert rates[tune] == pytest.approx(0.2, rel=0.15)  # near white noise bits are a matter of chance
+        shares[tune] = decoded[:, 12:].mean() / expected[:, 12:].mean()
         assert decoded[:, :11].mean() < 2  # the smooth half stays smooth
         assert payload_of(encoded.data)[2] & 3 == noise_grids
-    assert shares["wd"] > 0.5
-    assert shares["wd"] / rates["wd"] > 1.3 * shares["psnr"] / rates["psnr"]
+    assert shares["wd"] > 0.55
+    assert shares["wd"] > 1.3 * shares["psnr"]
 
 
 def test_smooth_places_have_no_patches() -> None:
