@@ -90,8 +90,10 @@ public:
 
     void separate_finest(const std::optional<Latents>& shares) {
         const Turn turn(*this);
-        fit_.separation().reset();
-        if (!shares) return;
+        if (!shares) {
+            fit_.separation().reset();
+            return;
+        }
         const Grid& grid = fit_.grids()[fit_.first_grid()];
         require(shares->shape(0) == std::size_t(grid.height) && shares->shape(1) == std::size_t(grid.width),
                 "shares must be " + std::to_string(grid.height) + "x" + std::to_string(grid.width) + ", not " +

@@ -66,9 +66,8 @@ def create_distortion(
             f"pixels must be (3, H, W), sigma and importance (H, W), not {pixels.shape}, {sigma.shape} and "
             f"{importance.shape}"
         )
-    for name, value in (("weight", weight), ("pixel_weight", pixel_weight), ("vgg_weight", vgg_weight)):
-        if not 0 <= value <= 1e6:
-            raise UsageError(f"{name} must be from 0 to 1e6, not {value}")
+    if not 0 <= vgg_weight <= 1e6:
+        raise UsageError(f"vgg_weight must be from 0 to 1e6, not {vgg_weight}")
     on_cpu = device in ("auto", "cpu")
     if on_cpu and vgg_weight == 0:
         return _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)

@@ -79,9 +79,9 @@ class _Reference:
             sigma, counts = means.split(1, 1)
             weights[level] = counts * F.relu(1 - (sigma - level).abs())
         self.weights = {level: weight for level, weight in weights.items() if (weight > 0).any()}
-        self.statistics = _statistics(values - self.centre, self.weights, overlap)
-        # Kept only where they are compared one by one: maps are large.
-        self.values = values - self.centre if 0 in self.weights else None
+        values = values - self.centre
+        self.statistics = _statistics(values, self.weights, overlap)
+        self.values = values if 0 in self.weights else None  # kept where they are compared one by one: maps are large
 
     def distance(self, values: Tensor) -> Tensor:
         """The distortion (N,) of a map's values (N, C, h, w)."""
