@@ -75,10 +75,11 @@ AQT_INLINE Across filter_across(const Plane& level, int y, int x) {
 constexpr float kDiagonal = 0.70710678f;
 
 /// The responses of a batch at kLanes columns: [response][row].
-AQT_INLINE void respond(const Plane& level, const Gains& gains, int begin, int end, int x,
+AQT_INLINE void respond(const Plane& level, const Gains& gains, int begin, int count, int x,
                         Floats (*responses)[kBatch]) {
     Across above = filter_across(level, begin - 1, x), at = filter_across(level, begin, x);
-    for (int y = begin, i = 0; y < end; ++y, ++i) {
+    for (int i = 0; i < count; ++i) {
+        const int y = begin + i;
         const Across below = filter_across(level, y + 1, x);
         const Floats dx = gains.odd * (0.25f * (above.d + below.d) + 0.5f * at.d);
         const Floats dy = gains.odd * 0.5f * (below.b - above.b);
@@ -104,7 +105,7 @@ static void accumulate(const FeatureRows& rows) {
     const int count = rows.end - rows.begin;
     Floats responses[kResponses][kBatch];
     for (int x = 0; x < rows.level.width; x += kLanes) {
-        respond(rows.level, rows.gains, rows.begin, rows.end, x, responses);
+        respond(rows.level, rows.gains, rows.begin, count, x, responses);
         for (int k = 0; k < kResponses; ++k) {
             // Of positive and negative side and their squares: the sum over rows, and that weighted by the offset.
             Floats sums[4] = {}, weighted[4] = {};
@@ -132,8 +133,10 @@ constexpr int kTail = 4 * kLanes;
 
 AQT_INLINE void clear_ends(float* row, int width) {
     row[-1] = 0;
-    for (int x = width; x < width + kTail; ++x) row[x] = 0;
+    for (int x = 0; x < kTail; x += kLanes) store(row + width + x, splat(0.0f));
 }
+
+AQT_INLINE Floats tent(const float* at) { return load(at) + 0.5f * (load(at - 1) + load(at + 1)); }
 
 // All rows go from width to width together, since what has just been written is slow to read.
 
@@ -144,10 +147,9 @@ static int window(MomentRows rows, int count, int width, int level) {
         for (int k = 0; k < count; ++k) {
             float* row = rows.data + k * rows.stride;
             for (int x = 0; x < width; x += kLanes) {
-                Floats at, after, before, unused;
-                deinterleave(load(row + 2 * x - 1), load(row + 2 * x - 1 + kLanes), before, unused);
-                deinterleave(load(row + 2 * x), load(row + 2 * x + kLanes), at, after);
-                store(row + x, at + 0.5f * (before + after));
+                Floats sums, unused;
+                deinterleave(tent(row + 2 * x), tent(row + 2 * x + kLanes), sums, unused);
+                store(row + x, sums);
             }
             clear_ends(row, width);
         }
@@ -190,9 +192,14 @@ static void record(const NodeRow& row) {
     }
 }
 
+constexpr int kPrefetched = 1024;  // floats of the reference's statistics to read ahead
+
 static double compare(const NodeRow& row) {
     Floats value = splat(0.0f);
     for (int x = 0; x < row.count; x += kLanes) {
+        // They are read once a call, in long streams, of which a row is too short a piece to be foreseen.
+        __builtin_prefetch(row.mean + x + kPrefetched);
+        __builtin_prefetch(row.deviation + x + kPrefetched);
         const Floats window = row.row_window * load(row.window + x), mean = window * load(row.sum + x);
         const Floats variance = window * load(row.square + x) - mean * mean;
         const Floats deviation = sqrt(max(variance, splat(0.0f)) + kVarianceFloor);
@@ -206,19 +213,29 @@ static double compare(const NodeRow& row) {
     return sum_of_lanes(value);
 }
 
+/// What the responses of a row say about the row above it, itself, or the one below: filtered across, and the centre.
+struct Down {
+    Floats b, d, l, centre;
+};
+
+/// The gradient with respect to a response under windows: `at` holds that of the sums of its sides and of their squares.
+AQT_INLINE Floats windowed_gradient(Floats r, const Floats* at) {
+    return select(r > splat(0.0f), at[0] + 2.0f * r * at[2],
+                  select(r < splat(0.0f), 2.0f * r * at[3] - at[1], splat(0.0f)));
+}
+
 static double differentiate(const FeatureRows& rows, float* const* around, std::ptrdiff_t stride) {
     const int count = rows.end - rows.begin;
     const bool windowed = rows.upper.data != nullptr, pointwise = rows.weights.data != nullptr;
     Floats responses[kResponses][kBatch], reference[kResponses][kBatch];
     double value = 0;
     for (int x = 0; x < rows.level.width; x += kLanes) {
-        respond(rows.level, rows.gains, rows.begin, rows.end, x, responses);
-        if (pointwise) respond(rows.reference, rows.gains, rows.begin, rows.end, x, reference);
+        respond(rows.level, rows.gains, rows.begin, count, x, responses);
+        if (pointwise) respond(rows.reference, rows.gains, rows.begin, count, x, reference);
         Floats sum = splat(0.0f);
         for (int k = 0; k < kResponses; ++k) {
-            Floats gradient[kBatch] = {};
-            if (windowed) {
-                Floats at[4], slope[4];
+            Floats at[4] = {}, slope[4] = {};
+            if (windowed)
                 for (int j = 0; j < 4; ++j) {
                     const std::ptrdiff_t i = (k + j * kResponses) * rows.upper.stride + x;
                     at[j] = load(rows.upper.data + i);
@@ -226,30 +243,34 @@ static double differentiate(const FeatureRows& rows, float* const* around, std::
                     at[j] += rows.offset * slope[j];
                     slope[j] *= rows.step;
                 }
-                for (int i = 0; i < count; ++i) {
-                    const Floats r = responses[k][i];
-                    gradient[i] = select(r > splat(0.0f), at[0] + 2.0f * r * at[2],
-                                         select(r < splat(0.0f), 2.0f * r * at[3] - at[1], splat(0.0f)));
-                    for (int j = 0; j < 4; ++j) at[j] += slope[j];
-                }
-            }
-            if (pointwise)
-                for (int i = 0; i < count; ++i) {
+            for (int i = 0; i < count; ++i) {
+                const Floats r = responses[k][i];
+                Floats gradient = windowed_gradient(r, at);
+                for (int j = 0; j < 4; ++j) at[j] += slope[j];
+                if (pointwise) {
                     const float* weights = rows.weights.data + (rows.begin + i) * rows.weights.stride + x;
-                    const Floats weight = keep_below(load(weights), x, rows.level.width);
-                    const Floats r = responses[k][i], s = reference[k][i];
+                    const Floats weight = keep_below(load(weights), x, rows.level.width), s = reference[k][i];
                     const Floats positive = max(r, splat(0.0f)) - max(s, splat(0.0f)), negative = positive - (r - s);
                     sum += weight * (positive * positive + negative * negative);
-                    gradient[i] += 2.0f * weight *
-                                   select(r > splat(0.0f), positive, select(r < splat(0.0f), -negative, splat(0.0f)));
+                    gradient += 2.0f * weight *
+                                select(r > splat(0.0f), positive, select(r < splat(0.0f), -negative, splat(0.0f)));
                 }
-            for (int i = 0; i < count; ++i) responses[k][i] = gradient[i];
+                responses[k][i] = gradient;
+            }
         }
         if (pointwise) value += sum_of_lanes(sum);
 
         // The transposes of steering and of the filters down; those across are left to gather.
-        Across down[kBatch + 2] = {};
-        Floats centre[kBatch];
+        const auto write = [&](int i, const Down& g) __attribute__((always_inline)) {
+            const Floats at = 0.5f * g.b + g.l + g.centre, sides = 0.25f * g.b - 0.5f * g.l;
+            const Floats terms[3] = {sides - 0.5f * g.d, at, sides + 0.5f * g.d};
+            for (int j = 0; j < 3; ++j) {
+                float* to = around[j] + i * stride + x;
+                const Floats kept = keep_below(terms[j], x, rows.level.width);
+                store(to, i < 2 ? load(to) + kept : kept);
+            }
+        };
+        Down above{}, at{};
         for (int i = 0; i < count; ++i) {
             const auto g = [&](int k) __attribute__((always_inline)) { return responses[k][i]; };
             const Floats isotropic = 0.5f * (g(2) + g(4));
@@ -257,28 +278,19 @@ static double differentiate(const FeatureRows& rows, float* const* around, std::
             const Floats dy = 0.5f * rows.gains.odd * (g(7) + kDiagonal * (g(6) + g(8)));
             const Floats xx = rows.gains.even * (g(1) + isotropic), yy = rows.gains.even * (g(3) + isotropic);
             const Floats xy = 0.25f * rows.gains.even * (g(2) - g(4));
-            centre[i] = rows.gains.pixel * g(0);
-            down[i].d += 0.25f * dx + xy;
-            down[i + 1].d += 0.5f * dx;
-            down[i + 2].d += 0.25f * dx - xy;
-            down[i].b -= dy + 0.5f * yy;
-            down[i + 1].b += yy;
-            down[i + 2].b += dy - 0.5f * yy;
-            down[i].l += 0.25f * xx;
-            down[i + 1].l += 0.5f * xx;
-            down[i + 2].l += 0.25f * xx;
+            above.d += 0.25f * dx + xy;
+            above.b -= dy + 0.5f * yy;
+            above.l += 0.25f * xx;
+            write(i, above);
+            at.d += 0.5f * dx;
+            at.b += yy;
+            at.l += 0.5f * xx;
+            at.centre = rows.gains.pixel * g(0);
+            above = at;
+            at = {dy - 0.5f * yy, 0.25f * dx - xy, 0.25f * xx, splat(0.0f)};
         }
-        for (int i = 0; i < count + 2; ++i) {
-            const Across& g = down[i];
-            Floats at = 0.5f * g.b + g.l;
-            if (i >= 1 && i <= count) at += centre[i - 1];
-            const Floats sides = 0.25f * g.b - 0.5f * g.l, terms[3] = {sides - 0.5f * g.d, at, sides + 0.5f * g.d};
-            for (int j = 0; j < 3; ++j) {
-                float* to = around[j] + i * stride + x;
-                const Floats kept = keep_below(terms[j], x, rows.level.width);
-                store(to, i < 2 ? load(to) + kept : kept);
-            }
-        }
+        write(count, above);
+        write(count + 1, at);
     }
     // What gather sees beyond the last vector.
     const int end = (rows.level.width + kLanes - 1) / kLanes * kLanes;
