@@ -1,5 +1,6 @@
 #include "fit.h"
 
+#include <atomic>
 #include <cmath>
 #include <numbers>
 
@@ -269,20 +270,20 @@ double Fit::squared_error(bool gradient) {
     return sum / samples;
 }
 
-void Fit::export_picture(float* planes) const {
-    for (int c = 0; c < 3; ++c)
-        for (int y = 0; y < height(); ++y, planes += width())
-            std::transform(layers_.back().channels[c].row(y), layers_.back().channels[c].row(y) + width(), planes,
-                           [](float x) { return std::clamp(x, 0.0f, 1.0f); });
+void Fit::export_picture(float* planes) {
+    pool_.run([&](int worker) {
+        const Range rows = rows_of(worker, 0);
+        kernels_.export_picture(layers_.back(), planes, rows.begin, rows.end);
+    });
 }
 
 bool Fit::import_gradient(const float* planes) {
-    const auto finite = [](float x) { return std::isfinite(x); };
-    if (!std::all_of(planes, planes + 3 * pixels(), finite)) return false;
-    for (int c = 0; c < 3; ++c)
-        for (int y = 0; y < height(); ++y, planes += width())
-            std::copy_n(planes, width(), picture_gradients_[0].channels[c].row(y));
-    return true;
+    std::atomic<bool> finite = true;
+    pool_.run([&](int worker) {
+        const Range rows = rows_of(worker, 0);
+        if (!kernels_.import_gradient(planes, picture_gradients_[0], rows.begin, rows.end)) finite = false;
+    });
+    return finite;
 }
 
 // Backward.

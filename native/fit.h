@@ -43,7 +43,7 @@ public:
     double squared_error(bool gradient);
 
     /// The picture, clamped to [0, 1], as contiguous planes.
-    void export_picture(float* planes) const;
+    void export_picture(float* planes);
 
     /// Sets the gradient of the distortion with respect to the clamped picture; false if a number in it is not finite.
     bool import_gradient(const float* planes);

@@ -21,6 +21,8 @@ const FitKernels kFitKernels{quantise,
                              residual,
                              residual_backward,
                              squared_error,
+                             export_picture,
+                             import_gradient,
                              block_means,
                              subtract_means,
                              adam};

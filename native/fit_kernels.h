@@ -119,6 +119,12 @@ struct FitKernels {
     /// Sum of (clamp(image, 0, 1) - target)^2; gradient (not written if null) = 2 scale (clamp(image, 0, 1) - target).
     double (*squared_error)(Picture image, Picture target, const Picture* gradient, float scale, int begin, int end);
 
+    /// Rows of an image, clamped to [0, 1], to three contiguous planes.
+    void (*export_picture)(Picture image, float* planes, int begin, int end);
+
+    /// Rows of three contiguous planes to a gradient; false if a number in them is not finite.
+    bool (*import_gradient)(const float* planes, Picture gradient, int begin, int end);
+
     /// Rows of the means of a gradient over blocks of kOctaveBlock each way; blocks at the ends may be smaller.
     void (*block_means)(Plane gradient, Plane means, int begin, int end);
 

@@ -283,4 +283,30 @@ static double squared_error(Picture image, Picture target, const Picture* gradie
     return sum;
 }
 
+static void export_picture(Picture image, float* planes, int begin, int end) {
+    for (int c = 0; c < 3; ++c) {
+        const Plane& from = image.channels[c];
+        for (int y = begin; y < end; ++y) {
+            const float* row = from.data + y * from.stride;
+            float* to = planes + (std::ptrdiff_t(c) * from.height + y) * from.width;
+            int x = 0;
+            for (; x + kLanes <= from.width; x += kLanes) store(to + x, min(max(load(row + x), splat(0.0f)), splat(1.0f)));
+            for (; x < from.width; ++x) to[x] = row[x] > 0 ? (row[x] < 1 ? row[x] : 1) : 0;  // there are no margins
+        }
+    }
+}
+
+static bool import_gradient(const float* planes, Picture gradient, int begin, int end) {
+    Ints endless = splat(int32_t{0});
+    for (int c = 0; c < 3; ++c) {
+        const Plane& to = gradient.channels[c];
+        for (int y = begin; y < end; ++y) {
+            float* row = to.data + y * to.stride;
+            std::memcpy(row, planes + (std::ptrdiff_t(c) * to.height + y) * to.width, to.width * sizeof(float));
+            for (int x = 0; x < to.width; x += kLanes) endless |= keep_below(load(row + x), x, to.width) * 0.0f != 0.0f;
+        }
+    }
+    return sum_of_lanes(to_floats(endless)) == 0;
+}
+
 }  // namespace aquatint::AQT_ISA
