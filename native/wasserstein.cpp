@@ -1,6 +1,7 @@
 #include "wasserstein.h"
 
 #include <cmath>
+#include <numeric>
 
 namespace aquatint {
 
@@ -122,11 +123,13 @@ WassersteinWorker::WassersteinWorker(int height, int width)
 
 Wasserstein::Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
                          const std::vector<const float*>& importance, const SteerableStack& stack, float weight,
-                         float pixel_weight, int threads, Isa isa)
+                         float pixel_weight, bool holds_finest, int threads, Isa isa)
     : kernels_(wasserstein_kernels(isa)),
       stack_(stack),
       pixel_weight_(pixel_weight),
+      holds_finest_(holds_finest),
       target_(pixels, pixels + std::size_t(3) * height * width),
+      held_(holds_finest ? height : 0, width),
       pool_(std::clamp(threads, 1, (height + 63) / 64)) {
     for (int level = 0; level < kLevels; ++level) {
         levels_.emplace_back(height, width, log2_sigma[level], importance[level], weight);
@@ -150,17 +153,19 @@ Wasserstein::Wasserstein(const float* pixels, int height, int width, const std::
     for (int worker = 0; worker < pool_.size(); ++worker) {
         workers_.emplace_back(this->height(), this->width());
         for (const SteerableMap& map : maps_) workers_.back().halos.emplace_back(2, levels_[map.level].width);
+        workers_.back().values.resize(maps_.size());
     }
-    pool_.run([&](int worker) { describe(target_.data(), worker, true); });
+    pool_.run([&](int worker) { describe(target_.data(), worker, 0, true); });
     std::swap(picture_, reference_);
 }
 
 // Forward.
 
 /// The pyramid of an image, for all workers together, and the statistics of the reference to record; or, of maps whose
-/// windows have several widths, the gradient of the distortion with respect to the moments.
-void Wasserstein::describe(const float* image, int worker, bool record) {
-    float* line = workers_[worker].line.data();
+/// windows have several widths, the value and the gradient of the distortion with respect to the moments.
+void Wasserstein::describe(const float* image, int worker, std::size_t first_map, bool record) {
+    WassersteinWorker& own = workers_[worker];
+    float* line = own.line.data();
     const std::size_t size = std::size_t(height()) * width();
     const float* const planes[3] = {image, image + size, image + 2 * size};
     const Range rows = share(height(), worker, pool_.size());
@@ -173,13 +178,16 @@ void Wasserstein::describe(const float* image, int worker, bool record) {
             kernels_.decimate(plane(picture_, c, level - 1), plane(picture_, c, level), coarse.begin, coarse.end, line);
         pool_.synchronise();
     }
-    for (SteerableMap& map : maps_)
-        if (levels_[map.level].windows.size() > (record ? 0 : 1)) collect_moments(map, worker, record);
+    const auto windows = [&](std::size_t i) { return levels_[maps_[i].level].windows.size(); };
+    for (std::size_t i = first_map; i < maps_.size(); ++i)
+        if (windows(i) > (record ? 0 : 1)) collect_moments(maps_[i], worker, record);
     pool_.synchronise();
     const Range features = share(kFeatures, worker, pool_.size());
-    for (SteerableMap& map : maps_)
-        for (int i = features.begin; i < features.end && levels_[map.level].windows.size() > 1; ++i)
-            compare_windows(map, i, workers_[worker], record);
+    for (std::size_t i = first_map; i < maps_.size(); ++i) {
+        own.values[i] = 0;
+        for (int feature = features.begin; feature < features.end && windows(i) > 1; ++feature)
+            own.values[i] += compare_windows(maps_[i], feature, own, record);
+    }
     pool_.synchronise();
 }
 
@@ -240,7 +248,7 @@ void Wasserstein::collect_moments(SteerableMap& map, int worker, bool record) {
     for (int node = rows.begin; node < rows.end; ++node) {
         const MomentRows sums = sum(map, node, own);
         if (windows.size() == 1)
-            own.value += compare_sums(map, node, sums, record);
+            compare_sums(map, node, sums, record);
         else
             for (int i = 0; i < kMoments; ++i)
                 copy_row(sums.data + i * sums.stride, windows[0].columns, map.moments.row(node * kMoments + i));
@@ -276,7 +284,8 @@ double Wasserstein::compare_nodes(SteerableMap& map, int window, int feature, in
 }
 
 /// The same for all nodes, and from the moments in the narrowest windows to those in wider ones and back.
-void Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record) {
+double Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record) {
+    double value = 0;
     const auto& windows = levels_[map.level].windows;
     float* line = own.line.data() + kMargin;
     const auto sums = [&](int window, int moment) -> Plane {
@@ -304,7 +313,7 @@ void Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWor
         const Plane sum = sums(i, 0), square = sums(i, 1);
         for (int y = 0; y < sum.height; ++y) {
             if (windows[i].active) {
-                own.value += compare_nodes(map, i, feature, y, row(sum, y), row(square, y), record);
+                value += compare_nodes(map, i, feature, y, row(sum, y), row(square, y), record);
             } else {
                 std::fill_n(row(sum, y), sum.width, 0.0f);
                 std::fill_n(row(square, y), sum.width, 0.0f);
@@ -320,39 +329,46 @@ void Wasserstein::compare_windows(SteerableMap& map, int feature, WassersteinWor
             }
         }
     }
+    return value;
 }
 
 // Backward.
 
 double Wasserstein::differentiate(const float* image, float* gradient) {
     const std::size_t size = std::size_t(height()) * width();
+    const std::size_t first_map = is_held_ ? 1 : 0;
     pool_.run([&](int worker) {
         WassersteinWorker& own = workers_[worker];
-        own.value = 0;
-        describe(image, worker, false);
-        for (std::size_t i = 0; i < maps_.size(); ++i) own.value += backward(maps_[i], own.halos[i], worker);
+        describe(image, worker, first_map, false);
+        for (std::size_t i = first_map; i < maps_.size(); ++i)
+            own.values[i] += backward(maps_[i], own.halos[i], worker);
         pool_.synchronise();
         if (worker == 0)
-            for (std::size_t i = 0; i < maps_.size(); ++i) add_halos(i);
+            for (std::size_t i = first_map; i < maps_.size(); ++i) add_halos(i);
         pool_.synchronise();
+        const Range rows = share(height(), worker, pool_.size());
+        OwnedPlane& finest = plane(gradient_, 0, 0);
+        if (holds_finest_)
+            for (int y = rows.begin; y < rows.end; ++y)
+                copy_row((is_held_ ? held_ : finest).row(y), width(), (is_held_ ? finest : held_).row(y));
         for (int level = kLevels - 1; level > 0; --level) {
-            const Range rows = share(levels_[level - 1].height, worker, pool_.size());
+            const Range finer = share(levels_[level - 1].height, worker, pool_.size());
             for (int c = 0; c < kColours; ++c) {
                 OwnedPlane& fine = plane(gradient_, c, level - 1);
                 if (c > 0 && level == 1)  // which has no map
-                    for (int y = rows.begin; y < rows.end; ++y) std::fill_n(fine.row(y), width(), 0.0f);
-                kernels_.decimate_backward(plane(gradient_, c, level), fine, rows.begin, rows.end, own.line.data());
+                    for (int y = finer.begin; y < finer.end; ++y) std::fill_n(fine.row(y), width(), 0.0f);
+                kernels_.decimate_backward(plane(gradient_, c, level), fine, finer.begin, finer.end, own.line.data());
             }
             pool_.synchronise();
         }
-        const Range rows = share(height(), worker, pool_.size());
-        const Plane colours[3] = {plane(gradient_, 0, 0), plane(gradient_, 1, 0), plane(gradient_, 2, 0)};
-        own.value += pixel_weight_ / (3.0 * size) *
-                     kernels_.combine(colours, stack_.colours, image, target_.data(), 2 * pixel_weight_ / (3 * size),
-                                      gradient, static_cast<std::ptrdiff_t>(size), rows.begin, rows.end);
+        const Plane colours[3] = {finest, plane(gradient_, 1, 0), plane(gradient_, 2, 0)};
+        own.squares = kernels_.combine(colours, stack_.colours, image, target_.data(), 2 * pixel_weight_ / (3 * size),
+                                       gradient, static_cast<std::ptrdiff_t>(size), rows.begin, rows.end);
     });
+    is_held_ = holds_finest_ && !is_held_;
     double value = 0;
-    for (const WassersteinWorker& worker : workers_) value += worker.value;
+    for (const WassersteinWorker& worker : workers_)
+        value += std::accumulate(worker.values.begin(), worker.values.end(), pixel_weight_ / (3.0 * size) * worker.squares);
     return value;
 }
 

@@ -5,6 +5,8 @@
 // of rows, and are not kept. On the way back features are computed again, and the gradient of every window, interpolated
 // bilinearly, meets them there. Where windows of one width count alone, nothing is kept at all: a row of windows is
 // compared with the reference as soon as it is complete, and the way back follows a strip of rows behind.
+//
+// The finest level is half of the work. Where its gradient may be late it is looked at in every second call alone.
 #pragma once
 #include <vector>
 
@@ -67,17 +69,19 @@ struct WassersteinWorker {
     Buffer line;
     std::vector<OwnedPlane> halos;  // for every map, a plane of what falls above and what falls below its rows
     std::vector<OwnedPlane> sums;   // of one feature and its square, in windows wider than the narrowest
-    double value = 0;
+    std::vector<double> values;     // of the distortion, by map
+    double squares = 0;             // of the errors of pixels
 };
 
 class Wasserstein {
 public:
     /// `pixels` are three contiguous planes; log2_sigma and importance have one map of contiguous rows for each level of
     /// the pyramid, the first 0 to 5. The value is weight times the distortion, to which places contribute by their
-    /// importance, plus pixel_weight times the mean squared error.
+    /// importance, plus pixel_weight times the mean squared error. With `holds_finest` every second call takes over what
+    /// the one before has found at the finest level.
     Wasserstein(const float* pixels, int height, int width, const std::vector<const float*>& log2_sigma,
                 const std::vector<const float*>& importance, const SteerableStack& stack, float weight,
-                float pixel_weight, int threads, Isa isa);
+                float pixel_weight, bool holds_finest, int threads, Isa isa);
 
     int height() const { return levels_[0].height; }
     int width() const { return levels_[0].width; }
@@ -86,13 +90,13 @@ public:
     double differentiate(const float* image, float* gradient);
 
 private:
-    void describe(const float* image, int worker, bool record);
+    void describe(const float* image, int worker, std::size_t first_map, bool record);
     void accumulate(const SteerableMap& map, int node, MomentRows upper, MomentRows lower);
     void start_sums(const SteerableMap& map, int node, WassersteinWorker& own);
     MomentRows sum(const SteerableMap& map, int node, WassersteinWorker& own);
     void collect_moments(SteerableMap& map, int worker, bool record);
     double compare_sums(SteerableMap& map, int node, MomentRows sums, bool record);
-    void compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
+    double compare_windows(SteerableMap& map, int feature, WassersteinWorker& own, bool record);
     double compare_nodes(SteerableMap& map, int window, int feature, int y, float* sum, float* square, bool record);
     double backward(SteerableMap& map, const OwnedPlane& halos, int worker);
     void add_halos(std::size_t index);
@@ -104,10 +108,13 @@ private:
     const WassersteinKernels& kernels_;
     const SteerableStack stack_;
     const float pixel_weight_;
+    const bool holds_finest_;
+    bool is_held_ = false;  // whether the next call takes over
     std::vector<float> target_;
     std::vector<PyramidLevel> levels_;
     std::vector<OwnedPlane> picture_, reference_, gradient_;  // pyramids: [colour * kLevels + level]
-    std::vector<SteerableMap> maps_;
+    OwnedPlane held_;                 // gradient of the finest level
+    std::vector<SteerableMap> maps_;  // the first one is that of the finest level
     std::vector<WassersteinWorker> workers_;
     ThreadPool pool_;
 };

@@ -42,12 +42,12 @@ class SteerableWasserstein {
 public:
     SteerableWasserstein(const Pixels& pixels, const std::vector<Map>& log2_sigma, const std::vector<Map>& importance,
                          const Matrix& colours, float pixel_gain, float even_gain, float odd_gain, float weight,
-                         float pixel_weight, int threads, const std::string& isa)
+                         float pixel_weight, bool holds_finest, int threads, const std::string& isa)
         : distortion_(checked(pixels).data(), static_cast<int>(pixels.shape(1)), static_cast<int>(pixels.shape(2)),
                       checked("log2 sigma", log2_sigma, pixels, kWindows),
                       checked("importance", importance, pixels, kMaxWeight),
                       checked(colours, pixel_gain, even_gain, odd_gain),
-                      checked("weight", weight), checked("pixel_weight", pixel_weight), checked_threads(threads),
+                      checked("weight", weight), checked("pixel_weight", pixel_weight), holds_finest, checked_threads(threads),
                       choose_isa(isa)) {}
 
     std::pair<double, Array> call(const Pixels& image) {
@@ -130,9 +130,9 @@ void bind_wasserstein(nb::module_& module) {
     nb::class_<SteerableWasserstein>(module, "SteerableWasserstein",
                                      "Wasserstein distortion from a picture on the steerable stack, with its gradient.")
         .def(nb::init<const Pixels&, const std::vector<Map>&, const std::vector<Map>&, const Matrix&, float, float, float,
-                      float, float, int, const std::string&>(),
+                      float, float, bool, int, const std::string&>(),
              "pixels"_a, "log2_sigma"_a, "importance"_a, nb::kw_only(), "colours"_a, "pixel_gain"_a, "even_gain"_a, "odd_gain"_a,
-             "weight"_a = 1.0f, "pixel_weight"_a = 0.0f, "threads"_a = 0, "isa"_a = "auto")
+             "weight"_a = 1.0f, "pixel_weight"_a = 0.0f, "holds_finest"_a = false, "threads"_a = 0, "isa"_a = "auto")
         .def("__call__", &SteerableWasserstein::call, "image"_a);
 }
 

@@ -218,7 +218,7 @@ def test_derived_sigma_maps_are_those_of_perception(gravel: np.ndarray) -> None:
     }.items():
         painted = (np.log2(np.maximum(derived, 1)) / sigma.MAX_LEVEL).astype(np.float32)
         (value, gradient), (expected, expected_gradient), (constant, _) = (
-            objective.distortion(planes, sigma_map, device="cpu", threads=1)(decoded)
+            objective.distortion(planes, sigma_map, skip_finest=False, device="cpu", threads=1)(decoded)
             for sigma_map in (name, painted, None)
         )
         assert value == pytest.approx(expected, rel=1e-4)

@@ -227,6 +227,31 @@ def test_native_repeats_itself() -> None:
     np.testing.assert_array_equal(gradient_again, gradient)
 
 
+@pytest.mark.parametrize("name", SIGMAS)
+def test_the_finest_level_is_held_for_one_call(name: str) -> None:
+    reference, first = pair(150, 90)
+    second = 0.7 * reference
+    sigma = SIGMAS[name](150, 90)
+    held = create_distortion(reference, sigma, weight=0.7, pixel_weight=3.0, holds_finest=True, threads=2)
+    every = create_distortion(reference, sigma, weight=0.7, pixel_weight=3.0, threads=2)
+    finest = WassersteinDistortion(lambda image: steerable_stack(image)[:1], torch.tensor(reference), sigma, overlap=1)
+
+    def expected(image: np.ndarray, seen: np.ndarray) -> tuple[float, np.ndarray]:
+        (value, gradient), (late, late_gradient), (own, own_gradient) = (
+            every(image),
+            finest(torch.tensor(seen)),
+            finest(torch.tensor(image)),
+        )
+        return value + 0.7 * float(late - own), gradient + 0.7 * (late_gradient - own_gradient).numpy()
+
+    for image, seen in ((first, first), (second, first), (second, second), (first, second), (first, first)):
+        value, gradient = held(image)
+        should, gradient_should = expected(image, seen)
+        assert value == pytest.approx(should, rel=1e-5)
+        assert np.abs(gradient - gradient_should).max() <= 1e-4 * np.abs(gradient_should).max()
+    assert expected(second, first)[0] != pytest.approx(expected(second, second)[0], rel=1e-2)
+
+
 @pytest.mark.parametrize("ends", [(56,), (512, 800)], ids=["whole", "tiles"])
 def test_vgg_sees_half_the_size_in_every_sixteenth_call(ends: tuple[int, ...], weights_dir: Path) -> None:
     reference, first = pair(16, ends[-1])

@@ -260,6 +260,7 @@ class SteerableWasserstein:
         colours: float32 (3, 3), from RGB to luma and chromas.
         pixel_gain, even_gain, odd_gain: of the responses.
         weight, pixel_weight: of the distortion and of the mean squared error in the value, 0 to 1e6.
+        holds_finest: whether every second call takes over what the one before has found at the pyramid's finest level.
         threads: 0 for one a core, up to 256; small pictures get fewer.
         isa: one of `instruction_sets()`, or "auto".
 
@@ -279,6 +280,7 @@ class SteerableWasserstein:
         odd_gain: float,
         weight: float = 1.0,
         pixel_weight: float = 0.0,
+        holds_finest: bool = False,
         threads: int = 0,
         isa: str = "auto",
     ) -> None: ...

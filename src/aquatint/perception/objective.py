@@ -34,6 +34,7 @@ def create_distortion(
     pixel_weight: float = 0.0,
     vgg_weight: float = 0.0,
     importance: np.ndarray | None = None,
+    holds_finest: bool = False,
     device: str = "cpu",
     threads: int = 0,
     isa: str = "auto",
@@ -49,6 +50,9 @@ def create_distortion(
         sigma: (H, W) from 0 to 32; see `aquatint.perception.sigma`.
         weight, pixel_weight, vgg_weight: of the three, 0 to 1e6.
         importance: (H, W), by which places count in the Wasserstein distortions, 0 to 1e6; None for alike.
+        holds_finest: whether the native distortion looks at the finest level of the steerable stack, half of its work,
+            in every second call only. The gradient of the call before does not push against the noise that this
+            picture has in latents of its own size, and leaves grain of it; without such latents nothing is lost.
         device: as for `create_engine`. On "cpu" the steerable stack is native and needs no PyTorch; otherwise pictures
             and gradients are tensors if the device is PyTorch's, arrays if it is "cpu".
         threads, isa: of the native distortion.
@@ -70,7 +74,7 @@ def create_distortion(
         raise UsageError(f"vgg_weight must be from 0 to 1e6, not {vgg_weight}")
     on_cpu = device in ("auto", "cpu")
     if on_cpu and vgg_weight == 0:
-        return _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)
+        return _native(pixels, sigma, importance, weight, pixel_weight, holds_finest, threads, isa)
     try:
         import torch
 
@@ -82,7 +86,7 @@ def create_distortion(
     place = torch.device("cpu" if device in ("auto", "cpu", "torch") else device)
     whole = [(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]))]
     steady = (
-        _native(pixels, sigma, importance, weight, pixel_weight, threads, isa)
+        _native(pixels, sigma, importance, weight, pixel_weight, holds_finest, threads, isa)
         if on_cpu
         else _in_pytorch(steerable_stack, whole, pixels, sigma, importance, weight, pixel_weight, place)
     )
@@ -152,6 +156,7 @@ def _native(
     importance: np.ndarray,
     weight: float,
     pixel_weight: float,
+    holds_finest: bool,
     threads: int,
     isa: str,
 ) -> Distortion:
@@ -175,6 +180,7 @@ def _native(
             odd_gain=steerable.ODD_GAIN,
             weight=weight,
             pixel_weight=pixel_weight,
+            holds_finest=holds_finest,
             threads=threads,
             isa=isa,
         )

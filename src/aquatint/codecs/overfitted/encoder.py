@@ -143,17 +143,20 @@ def encode(
     expected_bits = aim.bits or height * width * expected_bpp(energies, aim.lagrangian)
     architecture = presets.architecture(options.effort, height, width, expected_bits)
     planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
-    distortion, skipped_bpp = None, presets.SKIPPED_BPP
+    skipped_bpp = presets.SKIPPED_BPP
     if objective is not None:
         skipped_bpp = objective.skipped_bpp
         architecture = replace(architecture, noise=min(objective.noise, architecture.grids))
-        distortion = objective.distortion(planes, options.sigma_map, device=options.device, threads=options.threads)
     # For all fits of a search: at the Lagrangian where it changes, bits jump.
     share = finest_share(energies, aim.lagrangian)
     expected = expected_bits / (height * width)
     skip_finest = presets.skips_finest(architecture, aim.lagrangian, expected, share, skipped_bpp)
     finest = int(skip_finest)
-    separation = None
+    distortion, separation = None, None
+    if objective is not None:
+        distortion = objective.distortion(
+            planes, options.sigma_map, skip_finest=skip_finest, device=options.device, threads=options.threads
+        )
     if objective is not None and finest + 1 < architecture.grids:  # the squared error alone gains by patches
         separation = smoothness(planes, architecture.grid_shapes(height, width)[finest])
     engine = create_engine(

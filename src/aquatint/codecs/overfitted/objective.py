@@ -35,7 +35,13 @@ class Objective:
     skipped_bpp: float = 0.25
 
     def distortion(
-        self, planes: np.ndarray, sigma_map: np.ndarray | str | None, *, device: str, threads: int
+        self,
+        planes: np.ndarray,
+        sigma_map: np.ndarray | str | None,
+        *,
+        skip_finest: bool,
+        device: str,
+        threads: int,
     ) -> Distortion:
         """The distortion from a picture, for a fit on a device.
 
@@ -43,7 +49,7 @@ class Objective:
             planes: float32 (3, H, W) in [0, 1].
             sigma_map: (H, W) from 0, pointwise, to 1, a sigma of 32 (`sigma.from_picture`); the name of a derived map;
                 or None for SIGMA everywhere.
-            device, threads: as for `create_engine`.
+            skip_finest, device, threads: as for `create_engine`.
 
         Raises:
             UsageError: the map is out of range or of the wrong shape.
@@ -65,6 +71,7 @@ class Objective:
             pixel_weight=self.pixel_weight,
             vgg_weight=self.vgg_weight,
             importance=importance(np.moveaxis(planes, 0, 2)),
+            holds_finest=skip_finest,
             device=device,
             threads=threads,
         )
