@@ -97,6 +97,32 @@ def photographs(tmp_path: Path, photo: np.ndarray) -> list[Photograph]:
     return data.find_photographs([tmp_path / "photographs"])
 
 
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models of the hyperprior codec, `one` of variable rate and `two`, another one."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from hyperprior_models import LARGEST_LAMBDA, trained
+
+    from aquatint.training.export import weights
+
+    folder = tmp_path_factory.mktemp("models")
+    for name, family in (("one", "channelwise"), ("two", "mean-scale")):
+        (folder / f"{name}.safetensors").write_bytes(weights(trained(family), LARGEST_LAMBDA))
+    return folder
+
+
+@pytest.fixture
+def installed(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same where a codec looks for models, in a folder that may be changed."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for path in models_folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("AQUATINT_MODELS", str(folder))
+    return folder
+
+
 @pytest.fixture
 def lpips_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """In training LPIPS is that of the picture itself, which needs no weights."""
