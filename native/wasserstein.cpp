@@ -367,8 +367,10 @@ double Wasserstein::differentiate(const float* image, float* gradient) {
     });
     is_held_ = holds_finest_ && !is_held_;
     double value = 0;
-    for (const WassersteinWorker& worker : workers_)
-        value += std::accumulate(worker.values.begin(), worker.values.end(), pixel_weight_ / (3.0 * size) * worker.squares);
+    for (const WassersteinWorker& worker : workers_) {
+        value += pixel_weight_ / (3.0 * size) * worker.squares;
+        value += std::accumulate(worker.values.begin(), worker.values.end(), 0.0);
+    }
     return value;
 }
 

@@ -47,8 +47,8 @@ public:
                       checked("log2 sigma", log2_sigma, pixels, kWindows),
                       checked("importance", importance, pixels, kMaxWeight),
                       checked(colours, pixel_gain, even_gain, odd_gain),
-                      checked("weight", weight), checked("pixel_weight", pixel_weight), holds_finest, checked_threads(threads),
-                      choose_isa(isa)) {}
+                      checked("weight", weight), checked("pixel_weight", pixel_weight), holds_finest,
+                      checked_threads(threads), choose_isa(isa)) {}
 
     std::pair<double, Array> call(const Pixels& image) {
         const std::size_t height = distortion_.height(), width = distortion_.width();
