@@ -157,8 +157,8 @@ def encode(
         distortion = objective.distortion(
             planes, options.sigma_map, skip_finest=skip_finest, device=options.device, threads=options.threads
         )
-    if objective is not None and finest + 1 < architecture.grids:  # the squared error alone gains by patches
-        separation = smoothness(planes, architecture.grid_shapes(height, width)[finest])
+        if finest + 1 < architecture.grids:  # not with the squared error alone, which gains by patches
+            separation = smoothness(planes, architecture.grid_shapes(height, width)[finest])
     engine = create_engine(
         planes, architecture, skip_finest=skip_finest, device=options.device, threads=options.threads
     )
